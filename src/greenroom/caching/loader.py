@@ -65,6 +65,10 @@ class LoadTime:
         self._over = False
         self.timeout = asyncio.timeout(seconds)
 
+    def is_of(self, keys: Sequence[str]) -> bool:
+        """Whether it is that of a load of these keys."""
+        return list(self._keys) == list(keys)
+
     def stop(self) -> None:
         """The load waits for a thread: until `begin` nothing bounds it here."""
         if not self._over and not self.timeout.expired():

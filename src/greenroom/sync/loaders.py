@@ -156,7 +156,9 @@ class _Load:
         self._holder: PortalCall | None = None
         self._untaken: list[None] = []
         """Its one item is taken by whoever runs the load."""
-        self._time = load_time.get()
+        time = load_time.get()
+        # Not that of an async loader which calls this one.
+        self._time = time if time is not None and time.is_of(keys) else None
         self._behind: asyncio.Task[None] | None = None
         self.result: asyncio.Future[Any] = self._loop.create_future()
 
@@ -203,10 +205,7 @@ class _Load:
             self._behind.cancel()
         if hangs and holder is not None:
             # Prevents: a thread hangs in one load of many · the others wait behind it, with no deadline of their own.
-            holder.left = True
-            for work in tuple(holder.works):
-                if work.take_back():
-                    work.hand_on()
+            holder.give_back()
 
     def run(self, call: PortalCall) -> Raised | None:
         """Load, in the thread of the call that it was given to."""

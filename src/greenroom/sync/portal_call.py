@@ -93,7 +93,7 @@ class PortalCall:
         self.works: list[Work] = []
         """The work that its thread was given and has not ended, in the order in which it is done; in the loop."""
         self.left = False
-        """Whether its thread has gone, or hangs in a work, and takes no more; in the loop."""
+        """Whether its thread takes no more work: it has its answer, has gone, or hangs in a work; in the loop."""
 
     def start(self) -> None:
         """Begin; in the loop. What was put there twice, by a thread that was interrupted, begins once."""
@@ -114,7 +114,18 @@ class PortalCall:
             self.portal.running.discard(self)
             if error is not None:
                 self.error = error
+            if self.portal.loop is not None:
+                # Prevents: one of a thousand loads fails, and so does the call · its thread does all the others before
+                # it looks at the answer.
+                self.give_back()
             self.inbox.put(self)
+
+    def give_back(self) -> None:
+        """Have others do the work that its thread has not taken; in the loop."""
+        self.left = True
+        for work in tuple(self.works):
+            if work.take_back():
+                work.hand_on()
 
     async def _run(self) -> None:
         error: BaseException | None = None

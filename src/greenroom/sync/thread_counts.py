@@ -7,6 +7,9 @@ from collections import deque
 from threading import RLock
 from weakref import WeakSet
 
+_MOST_LEFT = 1000
+"""Counts of threads that have ended which are kept singly."""
+
 
 class CountCell:
     """What one thread has counted; it is added to the total when the thread ends."""
@@ -23,7 +26,9 @@ class CountCell:
     def __del__(self) -> None:
         # Without a lock. Prevents: a thread takes the lock, and another one forks · the interpreter ends the threads
         # that the child lacks, and so this cell · that waits for a lock which nobody gives back: fork never returns.
-        self._left.append(self.number - self.taken)
+        # Taken first: who takes in another thread may still find this cell.
+        taken, self.taken = self.taken, self.number
+        self._left.append(self.number - taken)
 
 
 class _Cells(threading.local):
@@ -52,6 +57,9 @@ class ThreadCount:
         cell = CountCell(self._left)
         with self._lock:
             self._cells.add(cell)
+            if len(self._left) > _MOST_LEFT:
+                # Prevents: each request has a thread of its own, and nobody reads the counts · a number stays of each.
+                self._left.append(self._taken_of_left())
         return cell
 
     def take(self) -> int:
@@ -62,6 +70,10 @@ class ThreadCount:
                 counted = cell.number
                 number += counted - cell.taken
                 cell.taken = counted
-            while self._left:
-                number += self._left.popleft()
-            return number
+            return number + self._taken_of_left()
+
+    def _taken_of_left(self) -> int:
+        number = 0
+        while self._left:
+            number += self._left.popleft()
+        return number

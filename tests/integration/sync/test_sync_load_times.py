@@ -125,3 +125,41 @@ def test_a_load_that_waited_for_its_thread_has_a_deadline_too(room: Greenroom, t
     go.set()
     reading.join(60)
     assert not reading.is_alive()
+
+
+def test_a_call_that_has_failed_keeps_its_thread_for_no_further_load(room: Greenroom) -> None:
+    record = Record()
+    episode = room.cached(EPISODE)(record.load)
+
+    def fail() -> None:
+        record.before = until_the_call_has_ended
+        raise ValueError("away")
+
+    def until_the_call_has_ended() -> None:
+        if threading.current_thread() is threading.main_thread():
+            wait_for(lambda: not process.portal().running)
+
+    record.before = fail
+    with pytest.raises(ValueError, match="away"):
+        episode.get_many(ASKED)
+    # It may have taken one more before the loop had heard of the failure.
+    assert record.threads.count(threading.current_thread()) <= 2
+    wait_for(lambda: len(record.loads) == len(ASKED))
+
+
+def test_a_loader_that_calls_another_has_no_more_time_for_it(room: Greenroom, times: Times) -> None:
+    record = Record()
+    episode = room.cached(EPISODE)(record.load)
+    due: list[float | None] = []
+
+    @room.cached(OTHER)
+    async def outer(name: str) -> int:
+        due.append(times.made[0].timeout.when())
+        await asyncio.sleep(0.01)  # or uvloop's clock, which counts milliseconds, may say the same
+        await episode.cache.asynchronous.load(name, 1)
+        due.append(times.made[0].timeout.when())
+        return 1
+
+    assert outer("s1") == 1
+    assert record.loads == [("s1", 1)]
+    assert due[0] == due[1]

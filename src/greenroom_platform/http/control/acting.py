@@ -125,10 +125,12 @@ async def user_named(state: ServiceState, name: str) -> User:
         Problem: 404 where there is none.
     """
     users = getattr(state.platform.records, "users", None)
-    name = name.lower()
     # Prevents: a user's id is made another user's name, in a record from before that was refused · an operator ends
     # the sessions of the first by the id · those of the second end.
-    found = None if users is None else await users.user(name) or await users.user_by_name(name)
+    found = None
+    if users is not None:
+        # An id of another program's may have capitals.
+        found = await users.user(name) or await users.user(name.lower()) or await users.user_by_name(name.lower())
     if not isinstance(found, User):
         raise Problem("not-found", "there is no user of this name or id")
     return found
