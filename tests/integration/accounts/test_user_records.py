@@ -46,13 +46,15 @@ async def test_a_user_is_found_by_name_and_by_id(users: UserRecords) -> None:
 
 async def test_an_operator_who_names_an_id_gets_no_user_with_that_name(records: Any) -> None:
     ana, decoy, plain = user("a1" * 16, "ana"), user("b2" * 16, "a1" * 16), user("c3" * 16, "d4" * 16)
-    for one in (ana, decoy, plain):
+    capitals = user("Ana-7", "anna")  # by another program
+    for one in (ana, decoy, plain, capitals):
         await records.users.add_user(one)
     state = ServiceState({"platform": SimpleNamespace(records=records)})
     assert await user_named(state, ana.user_id) == ana == await user_named(state, ana.user_id.upper())
     assert await user_named(state, "Ana") == ana
     assert await user_named(state, decoy.user_id) == decoy
     assert await user_named(state, "D4" * 16) == plain
+    assert await user_named(state, "Ana-7") == capitals
 
 
 async def test_a_taken_name_or_id_is_a_conflict_and_leaves_the_first_as_it_was(users: UserRecords) -> None:
