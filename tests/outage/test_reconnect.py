@@ -12,6 +12,7 @@ from greenroom.counters import Counters
 from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.sessions.revocations import Revocations
 from tests.support.gateways import eventually
+from tests.support.patience import until
 from tests.support.real_servers import Raw, Server
 
 MANY = 700
@@ -68,7 +69,14 @@ async def test_ends_made_while_others_are_carried_are_carried_too(server: Server
         before = calls(raw, "evalsha")
         ends, send = room.sessions.store._ends, ReplayLog._carry
 
+        carrying = 0
+
         async def carry(self: ReplayLog, *arguments: object) -> None:
+            nonlocal carrying
+            if self is ends._log:
+                carrying += 1
+                # Otherwise the one connection may serve before the other begins: it then sends the end itself.
+                await until(lambda: carrying >= 2)
             if self is ends._log and not late.done():
                 late.set_result(None)
                 last = begun[2][0].session_id

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from greenroom.errors import EngineError
-from greenroom.sessions import Presence, SessionGone, Stream
+from greenroom.sessions import Presence, SessionGone, Stream, index
 from tests.support.every_await import OUTER, Fault, at_every_await
 from tests.support.held import cut, quiet
 from tests.support.patience import until
@@ -17,6 +17,12 @@ from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Store, add_one, close_sessions, decoded, open_sessions
 
 USER = "u1"
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who enters the list of all waits for a new connection: else a slow one makes the count too low."""
+    monkeypatch.setattr(index, "_SOON", 60.0)
 
 
 class Calls:
