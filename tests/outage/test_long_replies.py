@@ -90,6 +90,32 @@ async def test_a_value_over_a_slow_line_does_not_end_the_connection(server: Serv
         await engine.close()
 
 
+async def test_callers_behind_a_value_on_a_slow_line_have_their_deadline(server: Server, way: Gateway) -> None:
+    # A busy machine may stand still for longer than the default.
+    limits = Limits(command_deadline=1.0, reply_deadline=600.0, ping_timeout=60.0, tick=0.01)
+    raw, engine = server.raw(), await engine_at(way, Counters(), limits)
+    try:
+        connection = connection_of(engine, Channel.PLAIN)
+        assert connection is not None
+        way.up = 4096  # six seconds or more for all of it
+        asked = asyncio.create_task(engine.execute(Channel.PLAIN, "big", "SET", "big", BIG * 6))
+        await eventually(lambda: connection._paused)
+        with pytest.raises(NoReply):
+            await engine.execute(Channel.PLAIN, "small", "GET", "small")
+        with pytest.raises(OutcomeUnknown):
+            await engine.execute(Channel.PLAIN, "n", "INCR", "n", retry=False)
+        with pytest.raises(NoReply):
+            await asked
+        assert raw("STRLEN", "big") == 0, "they were told before it was through"
+        way.up = 0
+        await eventually(lambda: connection.outstanding == 0)
+        assert raw("GET", "n") == b"1"
+        assert await engine.execute(Channel.PLAIN, "n", "GET", "n") == b"1"
+        assert connection_of(engine, Channel.PLAIN) is connection
+    finally:
+        await engine.close()
+
+
 async def test_a_write_that_takes_the_deadline_does_not_end_the_connection(
     way: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

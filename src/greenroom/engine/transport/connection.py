@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._latency = latency
         self._transport: asyncio.Transport | None = None
         self._sent_at: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
+        self._held_at: deque[tuple[float, int]] = deque()  # the same for writes that had to wait for an earlier one
         self._events: EventHooks | None = None
         self._goes_by: tuple[str, Address] | None = None
         self._batches: Batches | None = None  # from the first that is traced on
@@ -199,7 +200,10 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flush_due = False
         # Closed by the server, and `connection_lost` not called yet: a timer may come first, and a write would raise.
-        if self._transport is None or self._paused or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._paused:
+            self._held_at.append((monotonic(), self._wire.issued))
             return
         data = self._wire.take()
         if not data:
@@ -240,7 +244,7 @@ class Connection(asyncio.Protocol):
             if now - oldest >= self._limits.reply_deadline:
                 self.abort(f"no reply within {self._limits.reply_deadline} s, whatever else came")
                 return
-            late = max(issued for at, issued in self._sent_at if now - at >= deadline)
+        if (late := self._late(now - deadline)) > self._wire.answered:
             self._wire.expire(late, NoReply(f"no reply within {deadline} s"))
         if self._heartbeat and not self._alive(now):
             self.abort(f"silent, and no answer to a ping within {self._limits.ping_timeout} s")
@@ -248,6 +252,21 @@ class Connection(asyncio.Protocol):
         # docs/decisions/0007-one-timer-per-connection.md
         if self._timer is None and (self._heartbeat or self._sent_at):  # a ping has begun one
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
+
+    def _late(self, since: float) -> int:
+        """How many commands were issued by the newest write that was made, or was held, no later than `since`.
+
+        Prevents: a large value goes out over a slow line · commands queue behind it, without a stamp, since they are
+        not written · their callers wait for as long as it takes. They stay queued: hooks count on their replies.
+        """
+        late = 0
+        for at, issued in self._sent_at:
+            if at > since:
+                break
+            late = issued
+        while self._held_at and self._held_at[0][0] <= since:
+            late = max(late, self._held_at.popleft()[1])
+        return late
 
     def _alive(self, now: float) -> bool:
         if self._pinged is not None and self.as_of >= self._pinged:
@@ -281,6 +300,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._sent_at.clear()
+        self._held_at.clear()
         self.on_end()
         if self._batches is not None:
             self._tell(self._batches.lost(self.reason))
