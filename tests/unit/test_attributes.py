@@ -68,6 +68,22 @@ def test_a_line_that_begins_with_a_bar_inside_a_long_text_is_text() -> None:
         assert replies_to((GET, GET), data, step=step) == [table, None]
 
 
+def test_a_long_run_of_bars_is_not_parsed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    parse = Wire._parse
+
+    def counted(wire: Wire, data: bytes) -> None:
+        pieces.append(len(data))
+        parse(wire, data)
+
+    monkeypatch.setattr(Wire, "_parse", counted)
+    bars = b"|" * 100_000
+    one = b"$%d\r\n%b\r\n" % (len(bars), bars)
+    for step in (0, 4096):
+        assert replies_to((GET, GET), one + TTL + one + TTL, step=step) == [bars, bars]
+    assert len(pieces) < 500
+
+
 @pytest.mark.parametrize(
     "attribute",
     [

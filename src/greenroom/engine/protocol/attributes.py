@@ -27,12 +27,13 @@ class ProtocolViolation(Exception):
 
 def next_candidate(data: bytes, at: int) -> int:
     """Where the next attribute could begin: after a line's end, or at once; the end of `data` where nowhere."""
-    if data[at] == PIPE:
-        return at
-    at = data.find(b"|", at)
-    while at > 0 and data[at - 1] != 0x0A:
-        at = data.find(b"|", at + 1)
-    return at if at > 0 else len(data)
+    return at if data[at] == PIPE else next_after_line(data, at)
+
+
+def next_after_line(data: bytes, at: int) -> int:
+    """The same after a line's end only: behind a bar that is text, the next bar begins nothing either."""
+    found = data.find(b"\n|", max(0, at - 1))
+    return found + 1 if found >= 0 else len(data)
 
 
 # docs/decisions/0010-attributes-are-cut-before-hiredis.md

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import hiredis
 
 from greenroom.engine.commands import Command, Hook
-from greenroom.engine.protocol.attributes import Attribute, ProtocolViolation, next_candidate
+from greenroom.engine.protocol.attributes import Attribute, ProtocolViolation, next_after_line, next_candidate
 from greenroom.engine.protocol.errors import reply_error
 from greenroom.engine.scripts import Call
 from greenroom.engine.shapes import ANYTHING, SHAPES, Fits, Types, is_push
@@ -153,8 +153,10 @@ class Wire:
             at = start
             if start < end:
                 if self._reader.has_data():  # in the middle of an item: it is text
-                    self._parse(data[start : start + 1])
-                    at += 1
+                    # Prevents: a value is a million bars · each is given to the parser by itself · the loop stands
+                    # still for a second.
+                    at = next_after_line(data, start + 1)
+                    self._parse(data[start:at])
                 else:
                     self._attribute = Attribute()
 
