@@ -200,6 +200,21 @@ async def test_a_sentinel_that_hangs_keeps_nobody_waiting(tmp_path: Path, stack:
     await engine.close()
 
 
+async def test_a_sentinel_that_hangs_is_asked_one_question_at_a_time(tmp_path: Path, stack: ExitStack) -> None:
+    primary = plain(stack, tmp_path)
+    hanging, *others = [sentinel(stack, tmp_path, primary.port) for _ in range(3)]
+    engine = engine_at(Address.parse(address_of([hanging, *others])), limits=PATIENT)
+    assert isinstance(engine, Sentineled)
+    watch = engine._sentinels
+    with hanging.frozen():
+        before = len(asyncio.all_tasks())
+        for _ in range(20):
+            assert (await watch.primary()).hosts == (("127.0.0.1", primary.port),)
+        assert len(asyncio.all_tasks()) - before <= 3, "one question for each sentinel"
+    await watch.close()
+    assert len(asyncio.all_tasks()) == before
+
+
 async def test_a_replica_that_is_named_as_the_primary_is_not_read(tmp_path: Path, stack: ExitStack) -> None:
     replica = plain(stack, tmp_path)
     replica.raw()("REPLICAOF", "127.0.0.1", 1)

@@ -46,19 +46,24 @@ class _Sentinel:
         self._counters = counters
         self._limits = limits
         self._connection: Connection | None = None
-        # Prevents: two ask at once, and find no connection · each makes one · one of them is never closed.
-        self._connecting = asyncio.Lock()
+        self.asking: asyncio.Task[_View] | None = None
+        """The newest question."""
 
-    async def ask(self) -> _View:
-        """Who the primary is.
+    def ask(self) -> asyncio.Task[_View]:
+        """The question under way who the primary is, or a new one; its error is an EngineError.
 
-        Raises:
-            EngineError: when it does not say.
+        Prevents: a sentinel hangs, each question takes a second to fail, and more than one is asked in that time · the
+        questions pile up. Or two find no connection · each makes one · one of them is never closed.
         """
+        if self.asking is None or self.asking.done():
+            self.asking = asyncio.get_running_loop().create_task(self._ask())
+            self.asking.add_done_callback(_looked_at)
+        return self.asking
+
+    async def _ask(self) -> _View:
         try:
-            async with self._connecting:
-                if self._connection is None or self._connection.lost.done():
-                    self._connection = await self._connect()
+            if self._connection is None or self._connection.lost.done():
+                self._connection = await self._connect()
             (reply,) = await self._connection.issue((("SENTINEL", "MASTER", self._name),))
         except (OSError, TimeoutError) as error:
             raise EngineUnavailable(f"{self._address}: {error or type(error).__name__}") from None
@@ -87,6 +92,11 @@ class _Sentinel:
             raise EngineUnavailable(f"{self._address}: its answer names no primary") from None
 
 
+def _looked_at(task: asyncio.Task[_View]) -> None:
+    if not task.cancelled():
+        task.exception()  # or it would be logged where nobody waits for it any more
+
+
 class SentinelWatch:
     """The sentinels of one primary, asked by one process.
 
@@ -109,7 +119,6 @@ class SentinelWatch:
             _Sentinel(replace(own, hosts=(host,)), named.name, counters, limits) for host in address.hosts
         ]
         self._epoch = 0
-        self._asking: set[asyncio.Task[_View]] = set()
         self._task: asyncio.Task[None] | None = None
         self.current: Address | None = None
         """The primary by the newest answer."""
@@ -120,7 +129,7 @@ class SentinelWatch:
 
     async def close(self) -> None:
         """Ask no more."""
-        tasks = [*self._asking, *([] if self._task is None else [self._task])]
+        tasks = [task for task in (self._task, *(one.asking for one in self._sentinels)) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -135,28 +144,27 @@ class SentinelWatch:
             EngineUnavailable: when none of them says, or a few that are behind.
             EngineRefused: when each that answers refuses us, or knows no primary of that name.
         """
-        tasks = {asyncio.get_running_loop().create_task(sentinel.ask()) for sentinel in self._sentinels}
-        self._asking |= tasks
-        for task in tasks:
-            task.add_done_callback(self._asked)
+        waiting = {sentinel.ask() for sentinel in self._sentinels}
         views: list[_View] = []
         errors: list[EngineError] = []
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.handshake_deadline + self._limits.command_deadline):
-                for one in asyncio.as_completed(tasks):
-                    try:
-                        views.append(await one)
-                    except EngineError as error:
-                        errors.append(error)
+                while waiting:
+                    answered, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    for one in answered:
+                        try:
+                            views.append(one.result())
+                        except EngineError as error:
+                            errors.append(error)
                     # Not all of them: one that hangs would cost each failover its whole deadline. But all where those
                     # know of less than was known: most are behind for a moment after each failover.
                     # docs/decisions/0094-most-sentinels-name-the-primary.md
-                    if len(views) * 2 > len(tasks) and max(views).epoch >= self._epoch:
+                    if len(views) * 2 > len(self._sentinels) and max(views).epoch >= self._epoch:
                         break
         if not views:
             raise self._unknown(errors)
         newest = max(views)
-        if newest.epoch < self._epoch and len(views) * 2 <= len(tasks):
+        if newest.epoch < self._epoch and len(views) * 2 <= len(self._sentinels):
             # Prevents: it was told of a failover · most sentinels are away · the one that was cut off is asked alone,
             # and names the old primary.
             raise EngineUnavailable("the sentinels that answer do not know of the newest failover")
@@ -166,11 +174,6 @@ class SentinelWatch:
             log.info("%s: the primary is %s:%d now", self._address, newest.host, newest.port)
             self._moved()
         return self.current
-
-    def _asked(self, task: asyncio.Task[_View]) -> None:
-        self._asking.discard(task)
-        if not task.cancelled():
-            task.exception()  # or it would be logged where nobody waits for it any more
 
     def _unknown(self, errors: list[EngineError]) -> EngineError:
         """Why no primary is known. What the sentinels themselves have said tells more than that others are away."""
