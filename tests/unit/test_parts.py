@@ -29,6 +29,8 @@ KINDS: dict[Any, st.SearchStrategy[Any]] = {
     str: WORDS,
     int: st.integers(-(2**63), 2**63 - 1),
     Number(-3, 7): st.integers(-3, 7),
+    Number(0, 2**64 - 1): st.integers(0, 2**64 - 1) | st.just(2**64 - 1),
+    Number(-(10**99), 10**99): st.integers(-(10**99), 10**99),
     UUID: st.uuids(),
     date: st.dates(),
     Text(): TEXTS,
@@ -100,6 +102,18 @@ def test_a_part_of_another_kind_is_refused_with_the_cure(kind: Any, value: objec
 def test_a_number_that_python_does_not_write_out_is_refused_as_any_other() -> None:
     with pytest.raises(InvalidInput, match="a: a very large number is out of range"):
         Pattern("x:{a}", parts={"a": int}).key(10**5000)
+
+
+@pytest.mark.parametrize("bounds", [(0, 10**100), (-(10**100), 0), (0, 10**5000)])
+def test_bounds_that_no_key_has_room_for_are_refused(bounds: tuple[int, int]) -> None:
+    with pytest.raises(InvalidInput, match=r"parts: .* is too wide for a key; use bounds of at most 100 digits"):
+        Number(*bounds)
+
+
+def test_a_key_within_narrower_bounds_matches_and_does_not_parse() -> None:
+    pattern = Pattern("x:{a}", parts={"a": Number(1, 100)})
+    assert pattern.matches("x:1000")
+    assert pattern.parse("x:1000") is None
 
 
 def test_the_cure_for_any_text_is_told_to_the_developer_alone() -> None:

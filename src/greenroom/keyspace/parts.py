@@ -26,9 +26,11 @@ DIGEST = "%~"
 
 _WORD = re.compile(rf"[A-Za-z0-9._~-]{{1,{PART_MAX}}}")
 _COLONS = re.compile(r"[A-Za-z0-9._~:-]*")
-_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 _INTEGERS = 10**100
-"""Whole numbers below this may be a part without being declared as one."""
+"""Whole numbers below this may be a part, declared as one or not."""
+_DIGITS_64 = 19
+"""Digits of the largest whole number of 64 bits."""
 _WORD_CHARS = frozenset(string.ascii_letters + string.digits + "._~-")
 _DIGITS = frozenset(string.digits)
 _HEX = frozenset("0123456789abcdef")
@@ -125,11 +127,18 @@ class Number:
     def __post_init__(self) -> None:
         bounds = self.min, self.max
         if not all(isinstance(one, int) and not isinstance(one, bool) for one in bounds) or self.min > self.max:
-            raise InvalidInput("parts", f"no whole number is from {bounds[0]!r} to {bounds[1]!r}", "use Number(1, 100)")
+            said = f"no whole number is from {shown(self.min)} to {shown(self.max)}"
+            raise InvalidInput("parts", said, "use Number(1, 100)")
+        if any(abs(one) >= _INTEGERS for one in bounds):
+            said = f"{shown(self.min)} to {shown(self.max)} is too wide for a key"
+            raise InvalidInput("parts", said, "use bounds of at most 100 digits")
 
     @property
     def regex(self) -> str:
-        return _NUMBER.pattern
+        # As many digits as a number of 64 bits has, even within narrow bounds: a key that was made within wider ones
+        # is still found, and deleted, as one of this format.
+        digits = max(_DIGITS_64, *(len(str(abs(one))) for one in (self.min, self.max)))
+        return rf"0|-?[1-9][0-9]{{0,{digits - 1}}}"
 
     @property
     def tokens(self) -> tuple[Token, ...]:
