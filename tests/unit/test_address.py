@@ -24,6 +24,14 @@ from greenroom.errors import InvalidInput
         ("valkey://[::1]:6380", Address((("::1", 6380),))),
         ("unix:///run/valkey.sock", Address((), path="/run/valkey.sock")),
         ("unix://u:p@/run/v.sock", Address((), path="/run/v.sock", username="u", password="p")),
+        (
+            "valkey+cluster://u:p%40@[fd00::1]:7001,b:2,[fd00::2]",
+            Address((("fd00::1", 7001), ("b", 2), ("fd00::2", 6379)), cluster=True, username="u", password="p@"),
+        ),
+        (
+            "valkey+sentinel://[fd00::1],[fd00::2]:7/mymaster",
+            Address((("fd00::1", 26379), ("fd00::2", 7)), sentinels=Sentinels("mymaster")),
+        ),
         ("valkey+cluster://a:1,b:2", Address((("a", 1), ("b", 2)), cluster=True)),
         (
             "valkey+sentinel://a,b:7/mymaster",
@@ -71,6 +79,9 @@ def test_known_forms_are_read(text: str, expected: Address) -> None:
         "unix://",
         "unix+cluster:///a",
         "valkey://[::1",
+        "valkey+cluster://[::1],[::2",
+        "valkey+cluster://[::1],b]",
+        "valkey+cluster://[::1],",
     ],
 )
 def test_other_forms_are_refused_by_the_name_of_the_setting(text: str) -> None:

@@ -22,6 +22,8 @@ _REMEDY = (
     "write it like valkey://host:6379, valkeys://user:password@host, redis+cluster://host1:7001,host2:7002, "
     "valkey+sentinel://host1,host2/mymaster or unix:///path/to.sock"
 )
+_AUTHORITY = re.compile(r"([^/?#]*//(?:[^/?#]*@)?)([^/?#]*)")
+"""All that precedes the hosts of a URL, and the hosts."""
 _NAMED = re.compile(r"[A-Za-z0-9._-]+")
 """What sentinels take as the name of a primary."""
 _NAME_REMEDY = "end the address with the name from `sentinel monitor`, as valkey+sentinel://host1,host2/mymaster"
@@ -81,14 +83,14 @@ class Address:
         """
         argument_types.text(field, text, _REMEDY)
         try:
-            url = urlsplit(text.strip())
+            url, named = _apart(text.strip())
             scheme, _, kind = url.scheme.partition("+")
             login = _login(url)
             if scheme == "unix" and not kind:
                 return cls._unix(url, login, field)
             if scheme not in _ENCRYPTED or kind not in ("", "cluster", "sentinel"):
                 raise InvalidInput(field, f"the scheme {url.scheme!r} is not known", _REMEDY)
-            hosts = _hosts(url, field, SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT)
+            hosts = _hosts(named, field, SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT)
             sentinels, path, query = None, url.path.strip("/"), url.query
             if kind == "sentinel":
                 sentinels, path, query = _sentinels(url, field)
@@ -135,6 +137,14 @@ class Address:
         return f"{scheme}://{login}{hosts}{name}" + (f"/{self.database}" if self.database else "")
 
 
+def _apart(text: str) -> tuple[SplitResult, str]:
+    """The URL without its hosts, and these: `urlsplit` takes them for one, and refuses two in brackets."""
+    found = _AUTHORITY.match(text)
+    if found is None:
+        return urlsplit(text), ""
+    return urlsplit(found[1] + text[found.end() :]), found[2]
+
+
 def _login(url: SplitResult) -> tuple[str | None, str | None]:
     if "@" not in url.netloc:
         return None, None
@@ -165,9 +175,9 @@ def _sentinels(url: SplitResult, field: str) -> tuple[Sentinels, str, str]:
     return Sentinels(name, login.get("sentinel_user"), login.get("sentinel_password")), path, rest
 
 
-def _hosts(url: SplitResult, field: str, default_port: int) -> tuple[tuple[str, int], ...]:
+def _hosts(named: str, field: str, default_port: int) -> tuple[tuple[str, int], ...]:
     hosts = []
-    for text in url.netloc.rpartition("@")[2].split(","):
+    for text in named.split(","):
         one = urlsplit(f"//{text}")
         if not one.hostname:
             raise InvalidInput(field, "a host is missing", _REMEDY)
