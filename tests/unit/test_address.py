@@ -23,6 +23,8 @@ from greenroom.errors import InvalidInput
         ),
         ("valkey://[::1]:6380", Address((("::1", 6380),))),
         ("unix:///run/valkey.sock", Address((), path="/run/valkey.sock")),
+        ("valkey://app:@h", Address((("h", 6379),), username="app", password="")),
+        ("valkey://@h", Address((("h", 6379),))),
         ("unix://u:p@/run/v.sock", Address((), path="/run/v.sock", username="u", password="p")),
         (
             "valkey+cluster://u:p%40@[fd00::1]:7001,b:2,[fd00::2]",
@@ -112,6 +114,32 @@ def test_what_is_wrong_with_an_address_of_sentinels_is_named(text: str, words: s
     assert caught.value.field == "GREENROOM_VALKEY_URL"
     assert words in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "valkey://topsecret@h:1",
+        "rediss://topsecret@h",
+        "valkey+cluster://topsecret@a,b",
+        "valkey+sentinel://topsecret@a/m",
+        "unix://topsecret@/run/v.sock",
+    ],
+)
+def test_a_user_without_a_password_is_refused_with_the_remedy(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Address.parse(text, field="GREENROOM_VALKEY_URL")
+    assert caught.value.field == "GREENROOM_VALKEY_URL"
+    assert caught.value.remedy == "write user:password@, or user:@ for one that needs none"
+    assert "topsecret" not in str(caught.value), "it may be the password"
+
+
+@pytest.mark.parametrize("text", ["unix://run/valkey.sock", "unix://u:p@run/valkey.sock", "unix://localhost"])
+def test_a_host_of_a_unix_socket_is_refused_with_the_remedy(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Address.parse(text, field="GREENROOM_VALKEY_URL")
+    assert caught.value.field == "GREENROOM_VALKEY_URL"
+    assert caught.value.remedy == "write three slashes, like unix:///run/valkey.sock"
 
 
 def test_the_text_of_an_address_of_sentinels_shows_no_password() -> None:

@@ -85,11 +85,11 @@ class Address:
         try:
             url, named = _apart(text.strip())
             scheme, _, kind = url.scheme.partition("+")
-            login = _login(url)
-            if scheme == "unix" and not kind:
-                return cls._unix(url, login, field)
-            if scheme not in _ENCRYPTED or kind not in ("", "cluster", "sentinel"):
+            if url.scheme != "unix" and (scheme not in _ENCRYPTED or kind not in ("", "cluster", "sentinel")):
                 raise InvalidInput(field, f"the scheme {url.scheme!r} is not known", _REMEDY)
+            login = _login(url, field)
+            if scheme == "unix":
+                return cls._unix(url, named, login, field)
             hosts = _hosts(named, field, SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT)
             sentinels, path, query = None, url.path.strip("/"), url.query
             if kind == "sentinel":
@@ -119,9 +119,13 @@ class Address:
         )
 
     @classmethod
-    def _unix(cls, url: SplitResult, login: tuple[str | None, str | None], field: str) -> Address:
+    def _unix(cls, url: SplitResult, named: str, login: tuple[str | None, str | None], field: str) -> Address:
         if url.query or url.fragment:
             raise InvalidInput(field, "a unix socket has no options", _REMEDY)
+        if named:
+            # `unix://run/valkey.sock` has the host `run`: without it, it would be another path.
+            remedy = "write three slashes, like unix:///run/valkey.sock"
+            raise InvalidInput(field, "a unix socket has no host", remedy)
         if not url.path or url.path == "/":
             raise InvalidInput(field, "a unix socket needs a path", "write it like unix:///run/valkey.sock")
         return cls((), unquote(url.path), *login)
@@ -145,12 +149,15 @@ def _apart(text: str) -> tuple[SplitResult, str]:
     return urlsplit(found[1] + text[found.end() :]), found[2]
 
 
-def _login(url: SplitResult) -> tuple[str | None, str | None]:
+def _login(url: SplitResult, field: str) -> tuple[str | None, str | None]:
     if "@" not in url.netloc:
         return None, None
     username, colon, password = url.netloc.rpartition("@")[0].partition(":")
+    if not colon and username:
+        # Not repeated: it may be a password. Without one there is no log-in, and the server takes us for `default`.
+        raise InvalidInput(field, "its user has no password", "write user:password@, or user:@ for one that needs none")
     if not colon:
-        return unquote(username) or None, None
+        return None, None
     return unquote(username) or "default", unquote(password)
 
 

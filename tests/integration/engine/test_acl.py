@@ -294,6 +294,16 @@ async def test_a_wrong_password_says_so_and_stands_in_no_log(
     assert "hunter2hunter2" not in caplog.text
 
 
+async def test_a_user_that_needs_no_password_is_logged_in(server: Server) -> None:
+    raw = server.raw()
+    assert raw("ACL", "SETUSER", "app", "on", "nopass", "~*", "&*", "+@all") == b"OK"
+    async with Greenroom(server.address.replace("//", "//app:@")) as room:
+        await room.ready(timedelta(minutes=1))
+        clients = [line for line in raw("CLIENT", "LIST").splitlines() if b" name=greenroom-" in line]
+        assert len(clients) == 2
+        assert all(b" user=app " in line for line in clients)
+
+
 async def test_no_log_in_at_all_says_what_to_write(server: Server) -> None:
     server.raw()("CONFIG", "SET", "requirepass", "right")
     async with Greenroom(server.address) as room:
