@@ -179,7 +179,7 @@ class RowSender:
                 else:
                     sent = await self.send()
                 await self._delete_now()
-                if not self._left:
+                if not self._left and not self._room.pending_drops.any:
                     self._failing = ""
                 if sent:
                     log.info("sent %d rows that were left in the outbox", sent)
@@ -250,9 +250,12 @@ class RowSender:
         return _Left(keys, names.groups, [begun[pattern] for pattern in names.keyspaces])
 
     async def _send(self) -> int:
-        """Drop what is left, each thing once however many rows name it; returns how many rows are done."""
-        if not self._left:
-            return 0
+        """Drop what is left, each thing once however many rows name it; returns how many rows are done.
+
+        Pending keys are sent though no row is left. Prevents: a row's keys are dropped, and the row is deleted · the
+        server falls back to an older state, and the keys are pending again · nobody sends them: other processes serve
+        the old values, and no near read of this one is fast.
+        """
         looked = dict(self._left)
         groups = {name: seconds for left in looked.values() for name, seconds in left.groups.items()}
         keyspaces = {drop for left in looked.values() for drop in left.keyspaces}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker
 from sqlalchemy.orm import Session
@@ -382,6 +382,64 @@ async def test_a_database_that_is_away_ends_no_sending(
         away = False
         await emptied(writer)
         assert sum("cannot be sent" in record.message for record in caplog.records) == 1
+
+
+async def test_keys_pending_anew_without_a_row_are_sent_at_the_next_look(
+    writer: Process, reader: Process, valkey: Server
+) -> None:
+    raw = valkey.raw()
+    await reader.item.get(1)
+    old = raw("GET", "item:1")
+    await leave(writer, writer.item.of(1))
+    assert await reader.outbox.send(everything=True) == 1
+    # The server is restored from an older state, which costs all their connections.
+    raw("SET", "item:1", old, "EX", 3600)
+    raw("CLIENT", "KILL", "TYPE", "normal")
+    await until(lambda: reader.room.pending_drops.any)
+    await reader.room.ready()
+    assert await reader.outbox.send() == 0  # no row is left
+    assert raw("EXISTS", "item:1") == 0
+    assert not reader.room.pending_drops.any
+    assert await writer.item.get(1) == "new"
+
+
+async def test_keys_of_a_row_that_another_has_sent_are_sent_here_too(
+    writer: Process, reader: Process, valkey: Server
+) -> None:
+    await leave(writer, writer.item.of(1))
+    valkey.kill()
+    assert await reader.outbox.send(everything=True) == 0
+    valkey.start()
+    await writer.room.ready()
+    await reader.room.ready()
+    assert await writer.outbox.send(everything=True) == 1
+    assert reader.room.pending_drops.any
+    assert await reader.outbox.send() == 0
+    assert not reader.room.pending_drops.any
+
+
+async def test_a_failure_is_told_once_while_only_pending_keys_are_left(
+    writer: Process, valkey: Server, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(valkey.address, database, every=timedelta(milliseconds=5)) as other:
+        valkey.kill()
+        await leave(writer, writer.item.of(1))
+        await until(lambda: other.outbox.unsent == 1)
+        async with writer.engine.begin() as connection:
+            await connection.execute(delete(writer.outbox.table))  # another process has sent it
+        await until(lambda: other.outbox.unsent == 0)
+        looks = 0
+
+        @event.listens_for(other.engine.sync_engine, "before_cursor_execute")
+        def executing(*_: object) -> None:
+            nonlocal looks
+            looks += 1
+
+        with caplog.at_level(logging.WARNING, "greenroom.outbox"):
+            await until(lambda: looks >= 10)
+        told = [record.message for record in caplog.records if "cannot be sent" in record.message]
+        assert len(told) == len(set(told))
+        assert other.room.pending_drops.any
 
 
 # Arguments and openings ---------------------------------------------------------------------------
