@@ -82,7 +82,7 @@ class OutboxDrops:
         self._forget = forget
         self._names = names
         self._keys: set[str] = set()
-        self._everything = False
+        self._everything: set[object] = set()  # the outboxes that do not know yet which keys are stale
         self._settled: set[str] = set()
         self._sent = 0  # batches that servers have dropped
         self._recent: deque[_Sent] = deque()
@@ -96,16 +96,23 @@ class OutboxDrops:
     def __contains__(self, key: str) -> bool:
         return key in self._keys
 
-    def add_everything(self) -> None:
-        """Count every key as dropped from now on, until it is known which are."""
-        self._everything = self.any = True
+    def add_everything(self, outbox: object) -> None:
+        """Count every key as dropped from now on, until it is known which are.
+
+        Arguments:
+            outbox: which of the room's outboxes it is that does not know. Prevents: two are opened · the first knows
+                all of its keys · those of the second, which nobody has read yet, are served.
+        """
+        self._everything.add(outbox)
+        self.any = True
         self._settled.clear()
 
-    def end_everything(self) -> None:
-        """It is known: from now on only the keys that were added are pending."""
-        self._everything = False
-        self._settled.clear()
-        self.any = bool(self._keys)
+    def end_everything(self, outbox: object) -> None:
+        """This outbox knows: once all do, only the keys that were added are pending."""
+        self._everything.discard(outbox)
+        if not self._everything:
+            self._settled.clear()
+            self.any = bool(self._keys)
 
     async def add(self, keys: Collection[str]) -> None:
         """Make keys pending; the loop is given back after each batch."""
@@ -202,4 +209,4 @@ class OutboxDrops:
     def _add_again(self, keys: list[str], owns: KeyFilter) -> None:
         # Not forgotten once more: what was read of them has been, when their connection ended or their slot moved.
         self._keys.update(key for key in keys if owns(key))
-        self.any = self._everything or bool(self._keys)
+        self.any = bool(self._everything or self._keys)

@@ -132,6 +132,10 @@ class RowSender:
             Whatever reading the rows raises.
         """
         await self._look(everything=True)
+        if any(left.groups for left in self._left.values()):
+            # The keys of a group are known to its server alone. Prevents: this returns · a page of a group that was
+            # left is read · its old value is served until the group's turn comes.
+            self._room.pending_drops.add_everything(self._rows)
         self._task = asyncio.get_running_loop().create_task(self._keep_sending(), name="greenroom-outbox")
 
     async def close(self) -> None:
@@ -260,20 +264,15 @@ class RowSender:
         groups = {name: seconds for left in looked.values() for name, seconds in left.groups.items()}
         keyspaces = {drop for left in looked.values() for drop in left.keyspaces}
         pending = self._room.pending_drops
-        drops: dict[object, Callable[[], Awaitable[object]]] = {"keys": pending.send}
-        drops |= {drop: drop.send for drop in keyspaces}
-        drops |= {("group", name): partial(self._room.drop_named_group, name, groups[name]) for name in groups}
-        failed: dict[object, EngineError] = {}
-        for what, drop in drops.items():
-            try:
-                await drop()
-            except EngineError as error:
-                failed[what] = error
+        # First, since keys and keyspaces count as dropped already. A group whose drop failed does so from then on.
+        failed = await _failures({name: partial(self._room.drop_named_group, name, groups[name]) for name in groups})
+        pending.end_everything(self._rows)
+        failed |= await _failures({drop: drop.send for drop in keyspaces} | {pending: pending.send})
         done = [
             id_
             for id_, left in looked.items()
             if not any(key in pending for key in left.keys)
-            and not any(("group", name) in failed for name in left.groups)
+            and not any(name in failed for name in left.groups)
             and not any(drop in failed for drop in left.keyspaces)
         ]
         if done:
@@ -303,6 +302,17 @@ class _Left(NamedTuple):
     keys: list[str]
     groups: Mapping[str, float]
     keyspaces: list[KeyspaceDrop]
+
+
+async def _failures(drops: Mapping[object, Callable[[], Awaitable[object]]]) -> dict[object, EngineError]:
+    """Make drops one after another; returns those that failed, and why."""
+    failed: dict[object, EngineError] = {}
+    for what, drop in drops.items():
+        try:
+            await drop()
+        except EngineError as error:
+            failed[what] = error
+    return failed
 
 
 def _by_names(names: list[str]) -> Iterator[list[str]]:

@@ -67,7 +67,7 @@ class OutboxSender:
         Raises:
             RecordUnavailable: when the outbox cannot be read.
         """
-        self._pending.add_everything()
+        self._pending.add_everything(self)
         first = asyncio.create_task(self.send_pending(), name="greenroom-outbox")
         try:
             await asyncio.wait([first], timeout=OPENING)
@@ -147,11 +147,11 @@ class OutboxSender:
         if new.change_ids:
             await self._mark(new)
         if complete:
-            self._pending.end_everything()
+            self._pending.end_everything(self)
         else:
             # The others are read when these have been sent. Prevents: a row that nobody has read yet says that a value
             # is old · the value is served.
-            self._pending.add_everything()
+            self._pending.add_everything(self)
         self._look_took = monotonic() - began
         return bool(new.change_ids)
 

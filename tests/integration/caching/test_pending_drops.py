@@ -117,14 +117,24 @@ async def test_while_everything_is_added_each_key_is_dropped_once(valkey: Server
     raw, load = valkey.raw(), Loads()
     cache = cache_of(backing, load)
     raw("SET", KEY, OLD, "EX", 1800)
-    backing.outbox_drops.add_everything()
+    backing.outbox_drops.add_everything(valkey)
     assert [(await cache.get_result("e1")).outcome for _ in range(3)] == [Outcome.LOADED, Outcome.HIT, Outcome.HIT]
     # A change that is found in the outbox later may have come after that drop.
     await backing.outbox_drops.add([KEY])
-    backing.outbox_drops.end_everything()
+    backing.outbox_drops.end_everything(valkey)
     load.version = 2
     assert await cache.get("e1") == Episode("e1", 2)
     assert not backing.outbox_drops.any
+
+
+async def test_everything_is_pending_until_each_outbox_knows_its_keys(backing: Backing) -> None:
+    pending = backing.outbox_drops
+    pending.add_everything("one")
+    pending.add_everything("two")
+    pending.end_everything("one")
+    assert pending.any
+    pending.end_everything("two")
+    assert not pending.any
 
 
 async def test_pending_keys_are_sent_in_batches_each_once(valkey: Server, backing: Backing) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_ses
 from sqlalchemy.orm import Session
 
 from greenroom import Greenroom
+from greenroom.caching.outbox_drops import OutboxDrops
 from greenroom.errors import InvalidInput, RecordOutcomeUnknown, RoomClosed, RoomNotOpen
 from greenroom.integrations.sqlalchemy import SqlOutbox
 from tests.support.outbox_items import ITEM, PAGE, Item, Process, async_engine, made, plain_engine, process, running
@@ -288,6 +289,58 @@ async def test_an_opening_takes_over_what_was_left(writer: Process, valkey: Serv
         assert await other.item.get(1) == "new"
         assert await other.page.get("o", 1) == []
         await emptied(other)
+
+
+class Held:
+    """A call that goes on when it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        real, self.go_on = getattr(owner, name), asyncio.Event()
+
+        async def held(*given: Any) -> None:
+            await self.go_on.wait()
+            await real(*given)
+
+        monkeypatch.setattr(owner, name, held)
+
+
+async def test_an_opening_counts_groups_that_were_left_as_dropped(
+    writer: Process, valkey: Server, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await writer.page.get("o", 1) == [1]
+    await leave(writer, writer.page.group("o"))
+    drop = Held(monkeypatch, Greenroom, "drop_named_group")
+    async with running(valkey.address, database) as other:
+        assert await other.page.get("o", 1) == []
+        drop.go_on.set()
+        await emptied(other)
+        assert not other.room.pending_drops.any
+
+
+async def test_an_opening_without_the_server_reads_no_group_that_was_left(
+    writer: Process, valkey: Server, database: Path
+) -> None:
+    assert await writer.page.get("o", 1) == [1]
+    await leave(writer, writer.page.group("o"))
+    async with running(valkey.address, database) as other:
+        with valkey.frozen():
+            await until(lambda: not other.room.pending_drops.any)
+            assert await other.page.get("o", 1) == []
+        await other.room.ready()
+        assert await other.page.get("o", 1) == []
+
+
+async def test_groups_are_sent_before_keys_which_may_take_long(
+    writer: Process, reader: Process, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = valkey.raw()
+    assert await reader.page.get("o", 1) == [1]
+    await leave(writer, writer.item.of(1), writer.page.group("o"))
+    keys = Held(monkeypatch, OutboxDrops, "send")
+    sending = asyncio.ensure_future(reader.outbox.send(everything=True))
+    await until(lambda: raw("EXISTS", "page:o:1") == 0)
+    keys.go_on.set()
+    assert await sending == 1
 
 
 async def test_a_look_by_itself_sends_what_was_left(writer: Process, valkey: Server, database: Path) -> None:
