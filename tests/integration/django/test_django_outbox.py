@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.core import serializers
 from django.db import DatabaseError, connections, transaction
 from django.db.models import F
+from django.db.models.signals import post_save
 
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.integrations.django import invalidates, outbox, room, send_left
@@ -75,6 +77,50 @@ def test_a_change_of_the_parts_drops_the_old_value_too(shop: Any) -> None:
     assert shop.episode("s", 1) is None
     assert shop.page("s", 1) == []
     assert shop.episode("t", 2).title == "one"
+
+
+def rename(row: Any) -> None:
+    row.save(update_fields=["title"])
+
+
+def rename_in_vain(row: Any) -> None:
+    with transaction.atomic():
+        rename(row)
+        transaction.set_rollback(True)
+
+
+def rename_wrongly(row: Any) -> None:
+    row.title = None
+    with pytest.raises(DatabaseError), transaction.atomic():
+        rename(row)
+    row.title = "two"
+
+
+@pytest.mark.parametrize("again", [rename, rename_in_vain, rename_wrongly])
+@pytest.mark.parametrize("around", [transaction.atomic, nullcontext])
+def test_a_save_within_a_save_loses_no_old_parts(shop: Any, rows: Any, again: Any, around: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=7, title="one")
+    assert [shop.episode("s", 7).title, shop.page("s", 1)] == ["one", [7]]
+    within: list[bool] = []
+
+    def saved(instance: Any, **_: Any) -> None:
+        if not within:
+            within.append(True)
+            again(instance)
+
+    post_save.connect(saved, sender=shop.Episode)
+    # Those of `invalidates` are called after it.
+    post_save.receivers.insert(0, post_save.receivers.pop())
+    try:
+        row.show, row.number, row.title = "t", 8, "two"
+        with around():
+            row.save()
+    finally:
+        post_save.disconnect(saved, sender=shop.Episode)
+    assert within
+    assert [shop.episode("s", 7), shop.page("s", 1)] == [None, []]
+    assert shop.episode("t", 8).title == "two"
+    assert rows.count() == 0
 
 
 def test_an_object_that_is_saved_by_its_key_drops_the_rows_old_value(shop: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -90,19 +91,35 @@ class _Invalidation:
         post_delete.connect(self._after, sender=self._model, weak=False)
 
     def _before(self, instance: Any, using: str, raw: bool = False, **_: object) -> None:
-        """Note what the row makes stale as it is in the database."""
-        if not self._parts_change or not instance._is_pk_set() or _is_inserted(instance, raw=raw):
+        """Note what the row makes stale as it is in the database.
+
+        One note for each save, on top of those that are under way. Prevents: a save has changed the row · before
+        `_after`, another receiver saves the object again, whose row has the new parts · its note takes the place of the
+        first · the value under the old parts stays.
+        """
+        if not self._parts_change:
             return
-        row = self._row(instance, using)
-        if row is not None:
-            instance.__dict__.setdefault(_BEFORE, {})[id(self)] = self._stale_row(row, raw=raw)
+        is_there = instance._is_pk_set() and not _is_inserted(instance, raw=raw)
+        row = self._row(instance, using) if is_there else None
+        note = [] if row is None else self._stale_row(row, raw=raw)
+        instance.__dict__.setdefault(_BEFORE, {}).setdefault(id(self), []).append(note)
 
     def _after(self, instance: Any, using: str, raw: bool = False, **_: object) -> None:
-        """Write down what is stale, in the transaction."""
+        """Write down what is stale, in the transaction.
+
+        Of all notes, since that of a save that has failed may lie above ours; then one goes. Prevents: a save within
+        ours writes our note down, and takes it away · its savepoint is rolled back, and what it wrote with it.
+        """
         noted = instance.__dict__.get(_BEFORE, {})
-        stale = {*noted.pop(id(self), ()), *self._stale(instance, raw=raw)}
+        notes = noted.get(id(self), [])
+        stale = set(chain.from_iterable(notes))
+        if notes:
+            notes.pop()
+        if not notes:
+            noted.pop(id(self), None)
         if not noted:
             instance.__dict__.pop(_BEFORE, None)
+        stale.update(self._stale(instance, raw=raw))
         if stale:
             outbox.enter(stale, using)
 
