@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException, IncompleteRead
+from typing import Any
 
 import msgspec
 
@@ -21,9 +24,13 @@ from greenroom.keyspace.registry import Keyspaces
 _WITHIN = 5.0
 """Seconds that the service has to answer."""
 _LONGEST = 16 * 1024 * 1024
+_LARGEST = 2**53
+"""Above it a float is no count any more."""
 READS, ERRORS = "greenroom_cache_reads_total", "greenroom_cache_errors_total"
 _SPARED = ("near", "hit", "stale")
 """Outcomes of reads that the record is spared."""
+_SHOWN = 300
+"""Characters of why a service does not answer."""
 _COUNTS = ("_total", "_count", "_sum", "_bucket", "_created")
 _MANUAL = "docs/operations.md"
 
@@ -166,21 +173,50 @@ def hear(service: str, token: str | None) -> Heard:
     try:
         health = json.loads(_fetched(f"{service}/health/ready", token))
         text = _fetched(f"{service}/metrics", token).decode("utf-8", "replace")
-    except (OSError, ValueError) as failure:
-        return Heard(failure=str(getattr(failure, "reason", None) or failure or type(failure).__name__))
+    except (OSError, ValueError, HTTPException, RecursionError) as failure:
+        return Heard(failure=_why(failure))
     told = {str(name): str(value) for name, value in health.items()} if isinstance(health, dict) else {}
     return Heard(health=told, samples=list(numbers(text)))
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirect as the answer that it is."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """No other address is asked."""
+
+
 def _fetched(url: str, token: str | None) -> bytes:
+    # Of the service alone. Prevents: http_proxy is set, which holds for 127.0.0.1 too · the token is sent to the proxy,
+    # in the clear · or the service is behind a redirect · the token is sent to whatever host that names.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_WITHIN) as answer:
-            return bytes(answer.read(_LONGEST))
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=_WITHIN) as answer:
+            return _body(answer)
     except urllib.error.HTTPError as refusal:
         if refusal.code != 503:
             raise
-        return bytes(refusal.read(_LONGEST))  # who is not ready says so in its body
+        return _body(refusal)  # who is not ready says so in its body
+
+
+def _body(answer: Any) -> bytes:
+    body = bytes(answer.read(_LONGEST))
+    if answer.length:  # a read with a bound takes an answer that breaks off for a whole one
+        raise IncompleteRead(body, answer.length)
+    return body
+
+
+def _why(failure: Exception) -> str:
+    """Why nothing is known of a service, in one line."""
+    if isinstance(failure, urllib.error.HTTPError):
+        to = f", to {failure.headers['Location']}" if 300 <= failure.code < 400 else ""
+        text = f"it answers {failure.code} {failure.reason}{to}"
+    elif isinstance(failure, HTTPException):  # some of them have nothing in their text but what was received
+        text = f"{type(failure).__name__}: {failure}"
+    else:
+        text = str(getattr(failure, "reason", None) or failure or type(failure).__name__)
+    return " ".join(text.split())[:_SHOWN]
 
 
 async def _servers(address: Address) -> list[ServerLine]:
@@ -216,7 +252,7 @@ def _fill(line: ServerLine, info: Mapping[str, str]) -> None:
 
 
 def _whole(sums: Mapping[str, float]) -> dict[str, int]:
-    return {name: int(value) for name, value in sums.items()}
+    return {name: int(value) for name, value in sums.items() if abs(value) < _LARGEST}  # so not NaN either
 
 
 def _gauges(samples: Sequence[MetricSample]) -> dict[str, float]:
@@ -224,5 +260,8 @@ def _gauges(samples: Sequence[MetricSample]) -> dict[str, float]:
     return {
         one.name: one.value
         for one in samples
-        if one.name.startswith("greenroom_") and not one.labels and not one.name.endswith(_COUNTS)
+        if one.name.startswith("greenroom_")
+        and not one.labels
+        and not one.name.endswith(_COUNTS)
+        and math.isfinite(one.value)
     }
