@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from greenroom.caching import Outcome
 from greenroom.errors import RecordError, RecordOutcomeUnknown, RecordUnavailable
+from greenroom_platform.domain.action_log import Action
 from greenroom_platform.domain.records import TopicDraft
 from greenroom_platform.models import Topic
 from greenroom_platform.platform import Platform, open_platform
@@ -175,6 +177,43 @@ async def test_what_is_loaded_comes_from_what_is_the_primary_still(mongo_shared:
             last = proxy.bodies[-1]
         assert b"linearizable" in last
         assert len(proxy.bodies) == (1 if read in ("topic", "snippet") else 2)
+        await records.close()
+
+
+async def test_a_podcast_is_queued_once_though_the_sweep_behind_it_fails(
+    mongo_shared: MongoServer, mongo_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "greenroom.storage")
+    async with tidied(mongo_shared, mongo_url) as (proxy, records):
+        await records.put_topic("a", about("A"), NOON)
+        with proxy.lose_commands(1000):
+            await records.tasks.add_task("p", "a", NOON, max_unfinished=5)
+            behind = proxy.commands.index(b"commitTransaction") + 1
+            assert len(proxy.commands) > behind
+        with proxy.lose_commands(behind):
+            requested = await records.tasks.add_task("q", "a", NOON, max_unfinished=5)
+        assert proxy.reached
+        await answering(records)
+        assert requested.created
+        assert await records.tasks.task("q") == requested.task
+    assert [one.levelname for one in caplog.records if "clean-up" in one.message] == ["DEBUG"]
+
+
+async def test_an_action_begins_though_old_ones_cannot_be_forgotten(mongo_shared: MongoServer, mongo_url: str) -> None:
+    async with tidied(mongo_shared, mongo_url) as (proxy, records):
+        with proxy.lose_commands(1):
+            number = await records.actions.begin(Action(at=NOON, who="ana", kind="drop_key", target="a", why="stale"))
+        assert (proxy.reached, proxy.commands[:2]) == (True, [b"insert", b"find"])
+        await answering(records)
+        assert [one.number for one in await records.actions.newest(5)] == [number]
+
+
+@asynccontextmanager
+async def tidied(mongo: MongoServer, url: str) -> AsyncIterator[tuple[MongoProxy, MongoRecords]]:
+    """A record behind a proxy, with a deadline that a test can wait for."""
+    async with MongoProxy(mongo).serving() as proxy:
+        records = await MongoRecords.open(proxy.url(url.rpartition("/")[2]), write_deadline=1.0)
+        yield proxy, records
         await records.close()
 
 

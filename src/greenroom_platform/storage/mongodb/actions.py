@@ -32,13 +32,13 @@ class MongoActions:
         number = self._numbers.next()
         document: Any = msgspec.to_builtins(action) | {"_id": number, "number": number}
 
-        async def work() -> None:
-            await self._actions.insert_one(document)
+        async def forget() -> None:
             beyond = self._actions.find({}, {"_id": 1}, sort=[("_id", -1)], skip=ACTIONS_KEPT, limit=1)
             if oldest := await beyond.to_list():
                 await self._actions.delete_many({"_id": {"$lte": oldest[0]["_id"]}})
 
-        await self._database.write_one(work)
+        await self._database.write_one(lambda: self._actions.insert_one(document))
+        await self._database.tidy(forget)
         return number
 
     async def end(self, number: int, outcome: str) -> None:

@@ -7,6 +7,7 @@ ours waits for five. What is under way when the record closes ends with `RecordU
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -29,8 +30,10 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from greenroom.errors import RecordOutcomeUnknown, RecordUnavailable
+from greenroom.errors import RecordError, RecordOutcomeUnknown, RecordUnavailable
 from greenroom_platform.storage.mongodb.documents import RAW
+
+log = logging.getLogger("greenroom.storage")
 
 T = TypeVar("T")
 
@@ -150,6 +153,17 @@ class MongoDatabase:
             if _may_have_been_made(error):
                 raise RecordOutcomeUnknown(f"the database may have made the change or not: {error}") from error
             raise unavailable(error) from error
+
+    async def tidy(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Run a clean-up behind a write that is made; where it fails, the next one does it.
+
+        Prevents: a podcast is queued · the primary steps down in the clean-up · the client is told 503, asks again, and
+        a second podcast is queued.
+        """
+        try:
+            await self.write_one(work)
+        except RecordError as error:
+            log.debug("a clean-up is left for the next one: %s", error)
 
     # docs/decisions/0080-mongodb-transactions-are-our-own.md
     async def transaction(self, work: Work[T], *, deadline: float | None = None) -> T:

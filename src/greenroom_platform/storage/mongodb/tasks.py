@@ -337,7 +337,7 @@ class MongoTasks:
             await self._tasks.delete_many(await some(finished, "finished"))
             await self._tasks.update_many(await some(made, "key.made"), {"$unset": {"key": ""}})
 
-        await self._database.write_one(work)
+        await self._database.tidy(work)
 
 
 def _current(claim: Claim) -> dict[str, Any]:
