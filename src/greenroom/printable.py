@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-# C0, DEL and C1, and what breaks lines or turns their direction besides.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# DEL and C1, what breaks lines or turns their direction besides, and halves of pairs, which nothing can write.
+_OTHERS = r"\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROLS = re.compile(rf"[\x00-\x1f{_OTHERS}]")
+_BUT_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f{_OTHERS}]")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -20,8 +21,12 @@ def printable(text: str, *, lines: bool = False) -> str:
     return (_BUT_LINES if lines else _CONTROLS).sub(lambda match: ascii(match.group())[1:-1], text)
 
 
-def printable_json(line: str) -> str:
-    """A line of JSON with its control characters as JSON escapes: a program that reads it finds the same text."""
-    if line.isprintable():
-        return line
-    return _CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
+def printable_json(text: str, *, lines: bool = False) -> str:
+    """JSON with its control characters as JSON escapes: a program that reads it finds the same text.
+
+    Arguments:
+        lines: whether line breaks may stay, as between the members of an object.
+    """
+    if text.isprintable():
+        return text
+    return (_BUT_LINES if lines else _CONTROLS).sub(lambda match: f"\\u{ord(match.group()):04x}", text)

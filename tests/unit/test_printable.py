@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import logging
 from collections.abc import Callable
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenroom.printable import printable
+from greenroom.printable import printable, printable_json
 from greenroom_platform.http import logs
 from tests.support.repository import ROOT
 
@@ -40,6 +40,7 @@ def logged(monkeypatch: pytest.MonkeyPatch, format_: str, say: Callable[[], None
         ("\x1b[31mred\x07\x00", r"\x1b[31mred\x07\x00"),
         ("\x7f\x9b1m", r"\x7f\x9b1m"),
         ("a\u2028b\u202ec", r"a\u2028b\u202ec"),
+        ("a\udcffb", r"a\udcffb"),
         ("a\u200eb\u200fc\u061c", r"a\u200eb\u200fc\u061c"),
     ],
 )
@@ -47,9 +48,10 @@ def test_control_characters_are_written_out(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
-@given(st.text())
+@given(st.text(st.characters(categories=None)))
 def test_whatever_is_shown_is_one_line(text: str) -> None:
     assert len(printable(text).splitlines()) <= 1
+    assert printable(text).encode().decode() == printable(text)
     assert printable(printable(text)) == printable(text)
 
 
@@ -57,12 +59,22 @@ def test_a_traceback_keeps_its_lines_and_nothing_else() -> None:
     assert printable("one\n\ttwo\x1b[0m", lines=True) == "one\n\ttwo\\x1b[0m"
 
 
-def test_a_json_line_holds_the_text_and_no_control_character(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "a\nb\x1b[2J\x7f\x9b2J\u202e\u200f\u2028"
+@pytest.mark.parametrize("more", ["", "\udcff"])
+def test_a_json_line_holds_the_text_and_no_control_character(monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+    said = f"a\nb\x1b[2J\x7f\x9b2J\u202e\u200f\u2028{more}"
     written = logged(monkeypatch, "json", lambda: logging.getLogger("greenroom").info("%s", said))
-    assert msgspec.json.decode(written)["message"] == said
+    assert json.loads(written)["message"] == said
     assert printable(written, lines=True) == written
     assert len(written.splitlines()) == 1
+
+
+def test_json_of_several_lines_keeps_them_and_is_the_same_value() -> None:
+    value = {"key\x7f": ["\x9b2J\u202e", "\udcff\r\n", "é \U0001f399"]}
+    text = printable_json(json.dumps(value, ensure_ascii=False, indent=2), lines=True)
+    assert json.loads(text) == value
+    assert len(text.splitlines()) == 7
+    assert printable(text, lines=True) == text
+    assert "é \U0001f399" in text
 
 
 def test_warnings_of_the_event_loop_are_log_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:

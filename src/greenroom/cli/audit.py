@@ -101,7 +101,7 @@ def _without_record(what: str) -> Finding:
 def _print(looked: Audit, faults: list[Faulty], notes: list[Finding]) -> None:
     for server in looked.servers:
         at = " (a replica)" if server.at_replica else ""
-        click.echo(f"{server.address}{at}: {server.looked:,} of {server.keys:,} keys looked through")
+        click.echo(printable(f"{server.address}{at}: {server.looked:,} of {server.keys:,} keys looked through"))
     for one in looked.keyspaces.values():
         compared = f", {one.compared:,} compared with the record" if one.compared else ""
         click.echo(f"  {one.name}: {one.found:,} met, {one.sampled:,} looked at{compared}")

@@ -15,6 +15,7 @@ from greenroom.keyspace.json_schema import ABOUT, json_schemas
 from greenroom.keyspace.registry import Keyspaces
 from greenroom.keyspace.schema_changes import changes
 from greenroom.keyspace.typescript import typescript
+from greenroom.printable import printable
 
 BREAKING = 2
 """The exit status where something has changed that old and new processes do not read alike."""
@@ -82,9 +83,10 @@ def _check(file: Path, keyspaces: Keyspaces) -> int:
     now = msgspec.json.decode(msgspec.json.encode(json_schemas(keyspaces)))
     for change in changes(_read(file), now):
         breaking += change.breaking
-        click.echo(f"{'breaking: ' if change.breaking else ''}{change}")
+        click.echo(printable(f"{'breaking: ' if change.breaking else ''}{change}"))
     if breaking:
-        click.echo(f"greenroom: {breaking} breaking change{'s' if breaking > 1 else ''} since {file}", err=True)
+        many = f"{breaking} breaking change{'s' if breaking > 1 else ''}"
+        click.echo(printable(f"greenroom: {many} since {file}"), err=True)
     return BREAKING if breaking else 0
 
 

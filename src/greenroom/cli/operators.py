@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from greenroom.deployment import Deployment, Setting
 from greenroom.engine import Address
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.findings import ERRORS, Checked, Finding
-from greenroom.printable import printable
+from greenroom.printable import printable, printable_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -172,7 +173,9 @@ def _installed_settings() -> Sequence[Setting]:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON for people and programs."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    # Not by msgspec: names of files need not be UTF-8, and it writes no text that is none.
+    text = json.dumps(msgspec.to_builtins(value, str_keys=True), ensure_ascii=False, indent=2)
+    click.echo(printable_json(text, lines=True))
 
 
 def print_checked(checked: Sequence[Checked]) -> None:
@@ -181,7 +184,7 @@ def print_checked(checked: Sequence[Checked]) -> None:
         if one.left_out is not None:
             click.echo(printable(f"  -  {one.name}: not looked at: {one.left_out}"))
         else:
-            click.echo(f" {'ok ' if not one.findings else ' ! '} {one.name}")
+            click.echo(printable(f" {'ok ' if not one.findings else ' ! '} {one.name}"))
         print_findings(one.findings)
 
 

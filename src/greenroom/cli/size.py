@@ -68,7 +68,7 @@ def size(
 
 def _print(server: ServerSize) -> None:
     at = " (a replica)" if server.at_replica else ""
-    click.echo(f"{server.address}{at}: {server.looked:,} of {server.keys:,} keys looked through")
+    click.echo(printable(f"{server.address}{at}: {server.looked:,} of {server.keys:,} keys looked through"))
     bound = f"{_bytes(server.bound)}" if server.bound else "none"
     click.echo(f"  uses {_bytes(server.used)}, maxmemory {bound}, projected {_bytes(server.projected)}")
     for one in server.sizes:

@@ -51,7 +51,7 @@ def status(
 def _print(found: Status) -> None:
     click.echo(printable(found.sentence))
     for keyspace in found.keyspaces:
-        click.echo(_keyspace(keyspace))
+        click.echo(printable(_keyspace(keyspace)))
     for server in found.servers:
         click.echo(printable(_server(server)))
     for name, value in found.gauges.items():

@@ -70,7 +70,8 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
         took = monotonic() - begun
         click.echo(f"stored {_number(rows, 'row')} in {took:.1f} s, {rows / took:,.0f} a second", err=True)
     objects = f"{_number(loaded.topics, 'topic')} and {_number(loaded.snippets, 'snippet')}"
-    click.echo(f"Loaded {objects} into {_place(settings)}; {_number(loaded.bad, 'line')} rejected.", err=True)
+    place, rejected = printable(_place(settings)), _number(loaded.bad, "line")
+    click.echo(f"Loaded {objects} into {place}; {rejected} rejected.", err=True)
     sys.exit(1 if loaded.bad else 0)
 
 

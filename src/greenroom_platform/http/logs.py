@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 import time
@@ -75,7 +76,11 @@ class _JsonLines(logging.Formatter):
             "message": message,
             **fields,
         }
-        return printable_json(msgspec.json.encode(line).decode())
+        try:
+            text = msgspec.json.encode(line).decode()
+        except UnicodeEncodeError:  # the name of a file, say, that is no UTF-8
+            text = json.dumps(msgspec.to_builtins(line), ensure_ascii=False)
+        return printable_json(text)
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {})
