@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from django.core import serializers
 from django.db import DatabaseError, connections, transaction
 from django.db.models import F
 from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext
 
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.integrations.django import invalidates, outbox, room, send_left
@@ -121,6 +123,44 @@ def test_a_save_within_a_save_loses_no_old_parts(shop: Any, rows: Any, again: An
     assert [shop.episode("s", 7), shop.page("s", 1)] == [None, []]
     assert shop.episode("t", 8).title == "two"
     assert rows.count() == 0
+
+
+@pytest.fixture
+def locking(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """How many locking SELECTs a call makes; SQLite, which has none, runs them as plain ones with a comment."""
+    connection = connections["default"]
+    monkeypatch.setattr(connection.features, "has_select_for_update", True)
+    monkeypatch.setattr(connection.features, "has_select_for_no_key_update", True)
+    monkeypatch.setattr(connection.ops, "for_update_sql", lambda **given: f"/* {_strength(**given)} */")
+
+    def locks(call: Callable[[], object], strength: str = "no key") -> int:
+        with CaptureQueriesContext(connection) as captured:
+            call()
+        return sum(f"/* {strength} */" in one["sql"] for one in captured)
+
+    return locks
+
+
+def _strength(*, no_key: bool, **_: object) -> str:
+    return "no key" if no_key else "whole"
+
+
+def test_a_save_in_a_transaction_locks_the_row_before_it_reads_its_parts(
+    shop: Any, locking: Callable[..., int]
+) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    with transaction.atomic():
+        assert locking(row.save) == 2  # one for each `invalidates` of the model
+        assert locking(shop.Episode(pk=row.pk, show="s", number=2, title="moved").save) == 2
+    assert locking(row.save) == 0  # in autocommit no lock outlives its statement
+    assert locking(row.delete, "whole") == 2  # Django deletes in a transaction
+
+
+def test_a_new_object_locks_no_row(shop: Any, locking: Callable[..., int]) -> None:
+    with transaction.atomic():
+        assert locking(shop.Episode(show="s", number=1, title="one").save) == 0
+        # MySQL would lock the gap around it, in which others insert.
+        assert locking(shop.Episode(pk=10**9, show="s", number=2, title="two").save) == 0
 
 
 def test_an_object_that_is_saved_by_its_key_drops_the_rows_old_value(shop: Any) -> None:

@@ -8,8 +8,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import models
+from django.db import connections, models
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+from django.dispatch import Signal
 
 from greenroom.argument_types import function, instance, type_name
 from greenroom.caching.releases import LIFE
@@ -55,7 +56,7 @@ def invalidates(
         parts: the key's parts for an object, several of them in a list, or None.
         group: drops this group of the keyspace instead of one key; `parts` are then the group's.
         parts_change: whether a change may alter the parts. Each save then reads the row first, since the value under
-            the old parts is stale too.
+            the old parts is stale too; in a transaction it locks the row by that.
 
     Raises:
         InvalidInput: naming the argument that is wrong.
@@ -90,7 +91,7 @@ class _Invalidation:
         post_save.connect(self._after, sender=self._model, weak=False)
         post_delete.connect(self._after, sender=self._model, weak=False)
 
-    def _before(self, instance: Any, using: str, raw: bool = False, **_: object) -> None:
+    def _before(self, instance: Any, using: str, signal: Signal, raw: bool = False, **_: object) -> None:
         """Note what the row makes stale as it is in the database.
 
         One note for each save, on top of those that are under way. Prevents: a save has changed the row · before
@@ -100,7 +101,7 @@ class _Invalidation:
         if not self._parts_change:
             return
         is_there = instance._is_pk_set() and not _is_inserted(instance, raw=raw)
-        row = self._row(instance, using) if is_there else None
+        row = self._held_row(instance, using, deleted=signal is pre_delete) if is_there else None
         note = [] if row is None else self._stale_row(row, raw=raw)
         instance.__dict__.setdefault(_BEFORE, {}).setdefault(id(self), []).append(note)
 
@@ -148,6 +149,25 @@ class _Invalidation:
         except InvalidInput as error:
             log.warning("nothing is cached under the parts of %r, and nothing dropped: %s", row, error)
             return []
+
+    def _held_row(self, instance: Any, using: str, *, deleted: bool) -> Any:
+        """The row, which nobody else changes before this transaction ends, where the database can see to that.
+
+        Prevents: number 1 is read here · another transaction makes it 2, commits, and drops 1 and 2 · a reader caches
+        what is under 2 · this one makes it 3, and drops 1 and 3 · the value under 2 stays.
+        """
+        connection = connections[using]
+        locks = connection.features.has_select_for_update and not connection.get_autocommit()
+        if not locks or instance._state.adding:
+            row = self._row(instance, using)
+            # A new object mostly has no row, and MySQL would lock the gap into which others insert theirs.
+            if not locks or row is None:
+                return row
+        # No manager's joins and aggregates, which cannot be locked; the parents' rows are: parts may stand there.
+        rows = models.QuerySet(self._model, using=using).filter(pk=instance.pk).order_by()
+        # No stronger than what follows. Prevents: rows that refer to this one wait for a change of its title.
+        no_key = connection.features.has_select_for_no_key_update and not deleted
+        return next(iter(rows.select_for_update(no_key=no_key)), None)
 
     def _row(self, instance: Any, using: str) -> Any:
         return self._model._base_manager.using(using).filter(pk=instance.pk).first()
