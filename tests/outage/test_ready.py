@@ -12,6 +12,7 @@ import pytest
 from greenroom import Greenroom
 from greenroom.errors import EngineRefused, EngineUnavailable, InvalidInput, RoomClosed, RoomNotOpen
 from tests.support.outage_helpers import Nowhere
+from tests.support.patience import eventually
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server, valkey_binary
 
@@ -71,6 +72,37 @@ async def test_a_wrong_password_is_told_at_once_with_the_remedy(server: Server) 
             await room.ready(timedelta(hours=1))
         assert monotonic() - began < 600
     assert "wrong" not in str(caught.value).replace("WRONGPASS", "")
+
+
+async def test_a_server_that_is_full_is_told_of_in_its_own_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = Server(valkey_binary(), tmp_path)
+    full.start()
+    try:
+        raw = full.raw()
+        assert raw("CONFIG", "SET", "maxclients", 1) == b"OK"
+        said = "the server refuses the connection: ERR max number of clients reached"
+        async with Greenroom(full.address) as room:
+            await eventually(lambda: said in str(room.unavailable))
+            assert f"{full.address} for cached values: {said}" in caplog.text
+            assert "closed the connection" not in caplog.text
+            assert raw("CONFIG", "SET", "maxclients", 100) == b"OK"
+            await room.ready(LONG)
+    finally:
+        full.kill()
+
+
+async def test_a_log_in_that_is_refused_with_a_hang_up_has_its_remedy() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+        writer.close()
+
+    refusing = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with refusing, Greenroom(f"valkey://:p@127.0.0.1:{refusing.sockets[0].getsockname()[1]}") as room:
+        with pytest.raises(EngineRefused, match=r"WRONGPASS .*; correct the user and the password"):
+            await room.ready(LONG)
 
 
 async def test_a_replica_at_the_address_is_not_ready(server: Server) -> None:

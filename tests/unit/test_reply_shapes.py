@@ -19,7 +19,7 @@ from greenroom.counters import Histogram
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.attributes import ProtocolViolation
-from greenroom.engine.protocol.errors import ConnectionLost
+from greenroom.engine.protocol.errors import ConnectionLost, NotSent
 from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import ANYTHING, SHAPES
@@ -217,6 +217,33 @@ async def test_no_reader_behind_a_frame_too_many_gets_the_value_of_another(frame
     for future in futures[1:]:
         assert isinstance(future.exception(), ConnectionLost)
     assert "invalid reply" in connection.reason
+
+
+async def test_an_error_that_comes_before_the_log_in_is_the_reason() -> None:
+    connection = Connection(
+        asyncio.get_running_loop(), on_push=None, heartbeat=False, latency=Histogram(), limits=Limits()
+    )
+    connection.connection_made(Transport())
+    connection.data_received(b"-ERR max number of clients reached\r\n")
+    with pytest.raises(NotSent, match="the server refuses the connection: ERR max number of clients reached"):
+        connection.issue((("HELLO", 3),))
+
+
+async def test_an_error_later_on_is_not_the_reason_of_an_end() -> None:
+    connection = Connection(
+        asyncio.get_running_loop(), on_push=None, heartbeat=False, latency=Histogram(), limits=Limits()
+    )
+    connection.connection_made(Transport())
+    refused = connection.issue((("SET", "k", "v"),))
+    await asyncio.sleep(0)
+    connection.data_received(b"-OOM command not allowed\r\n")
+    later = connection.issue((("GET", "k"), ("GET", "k")))
+    await asyncio.sleep(0)
+    connection.data_received(b"_\r\n")
+    connection.connection_lost(None)
+    assert len(refused.result()) == 1
+    with pytest.raises(ConnectionLost, match="the server closed the connection"):
+        await later
 
 
 async def test_a_hook_that_fails_ends_the_connection_and_not_the_loop(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -204,6 +205,21 @@ async def test_an_expired_certificate_is_refused(valkey: Server, authority: Auth
 async def test_a_server_that_does_not_answer_the_handshake_is_told_of(valkey: Server) -> None:
     found = str(await trouble(valkey.address.replace("valkey://", "valkeys://")))
     assert "if it does not speak TLS there, use its port for TLS" in found
+
+
+async def test_a_refusal_over_tls_is_told_in_the_servers_own_words(here: Certificate, authority: Authority) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"-DENIED Redis is running in protected mode\r\n")
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(here.cert, here.key)
+    refusing = await asyncio.start_server(refuse, "127.0.0.1", 0, ssl=context)
+    async with refusing:
+        port = refusing.sockets[0].getsockname()[1]
+        found = str(await trouble(f"valkeys://127.0.0.1:{port}?cacert={authority.cacert}"))
+    assert found.endswith("the server refuses the connection: DENIED Redis is running in protected mode")
 
 
 async def test_a_server_that_talks_first_and_without_tls_is_refused() -> None:

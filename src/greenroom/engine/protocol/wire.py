@@ -84,6 +84,7 @@ class Wire:
         "_source",
         "answered",
         "issued",
+        "refusal",
         "watch",
     )
 
@@ -99,6 +100,8 @@ class Wire:
         """Commands ever issued."""
         self.answered = 0
         """Replies ever read; `issued - answered` commands are outstanding."""
+        self.refusal: EngineError | None = None
+        """What was read first of all, where that is an error: a server that takes no client says so and hangs up."""
         self.watch: ReplyWatch = _Nobody()
         """Told of every reply, to any caller: no way of writing is left out."""
 
@@ -181,6 +184,8 @@ class Wire:
             try:
                 command, types, fits, replies, future, hook = oldest()
             except IndexError:
+                if not self.issued and isinstance(reply, EngineError):  # said before the log-in could be sent
+                    self.refusal = reply
                 raise ProtocolViolation("nobody has asked for this") from None
             if type(reply) in types:
                 misfit = fits is not None and not fits(reply, command)
@@ -188,6 +193,8 @@ class Wire:
                     self.watch.carried_out(command, reply)
             elif isinstance(reply, EngineError):
                 misfit = False
+                if not self.answered:
+                    self.refusal = reply
                 self.watch.refused(command, reply)
             else:
                 misfit = True

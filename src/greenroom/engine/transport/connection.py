@@ -26,7 +26,7 @@ from greenroom.engine.listener import KeyFilter, all_keys
 from greenroom.engine.protocol.attributes import ProtocolViolation
 from greenroom.engine.protocol.errors import ConnectionLost, NoReply, NotSent
 from greenroom.engine.protocol.wire import ReplyWatch, Wire
-from greenroom.errors import Overloaded
+from greenroom.errors import EngineError, Overloaded
 from greenroom.observe import EngineBatch, EventHooks
 
 if TYPE_CHECKING:
@@ -125,6 +125,11 @@ class Connection(asyncio.Protocol):
         """Commands without a reply."""
         return self._wire.issued - self._wire.answered
 
+    @property
+    def refusal(self) -> EngineError | None:
+        """The error that is all the server has said, as where it has as many clients as it takes."""
+        return self._wire.refusal if self._wire.answered <= 1 else None
+
     def be_watched(self, watch: ReplyWatch) -> None:
         """Tell of what the server refuses, and carries out, from now on."""
         self._wire.watch = watch
@@ -163,7 +168,7 @@ class Connection(asyncio.Protocol):
         try:
             self._wire.feed(data)
         except ProtocolViolation as error:
-            self.abort(f"the server sent an invalid reply: {error}")
+            self.abort(self._refused or f"the server sent an invalid reply: {error}")
             return
         except Exception:
             # A hook or a listener failed, and what it should have done for this reply is not done: start anew.
@@ -192,10 +197,15 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._transport is not None:
             self.error = error
-            self.reason = f"the connection was lost: {error}" if error else "the server closed the connection"
+            lost = f"the connection was lost: {error}" if error else "the server closed the connection"
+            self.reason = self._refused or lost
             self._end()
 
     # ------------------------------------------------------------------------------------------------
+
+    @property
+    def _refused(self) -> str | None:
+        return f"the server refuses the connection: {self.refusal}" if self.refusal else None
 
     def _flush(self) -> None:
         self._flush_due = False

@@ -71,7 +71,11 @@ async def open_connection(
     except BaseException as error:
         if connection is not None:
             connection.abort("the handshake was given up")
-        if address.tls is not None and isinstance(error, EngineUnavailable | TimeoutError):
+        said = None if connection is None else connection.refusal
+        if isinstance(said, EngineRefused) and isinstance(error, EngineUnavailable):
+            raise with_remedy(said) from None
+        # What the server itself has said tells more than what a silent one may mean.
+        if said is None and address.tls is not None and isinstance(error, EngineUnavailable | TimeoutError):
             met = None if connection is None else connection.error
             raise given_up(address.tls, error, met, begun=connection is not None) from None
         raise
