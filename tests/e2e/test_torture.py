@@ -63,7 +63,8 @@ async def test_no_promise_is_broken_on_a_cluster_whose_nodes_come_and_go(
     assert not broken_promises(result), told(result)
     assert not result.wrong, "\n".join(result.wrong)
     assert len(result.recovered) == 4
-    assert some(result, ("near", "joined", "server", "bypassed", "changes", "ends", "follows"))
+    assert some(result, ("near", "joined", "server", "bypassed", "changes", "ends"))
+    assert some(result, ("follows",), 5)
     for line in result.recovered:
         record_property("figure", line)
 
@@ -71,9 +72,9 @@ async def test_no_promise_is_broken_on_a_cluster_whose_nodes_come_and_go(
 async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:
     result = await run_round(tmp_path, SEED, 4, least=LEAST, **BUSY)
     assert not broken_promises(result), told(result)
-    assert some(result, ("near", "joined", "server", "bypassed", "changes", "follows")), told(result)
+    assert some(result, ("near", "joined", "server", "bypassed", "changes")), told(result)
     assert some(result, ("session reads", "session changes", "log-ins")), told(result)
-    assert some(result, ("rotations", "ends"), 5), told(result)  # rarer: one for twenty changes
+    assert some(result, ("rotations", "ends", "follows"), 5), told(result)  # rarer: one for twenty changes
 
 
 async def test_no_promise_is_broken_where_keyspaces_are_dropped(tmp_path: Path) -> None:
