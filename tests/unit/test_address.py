@@ -25,6 +25,7 @@ from greenroom.errors import InvalidInput
         ("unix:///run/valkey.sock", Address((), path="/run/valkey.sock")),
         ("valkey://app:@h", Address((("h", 6379),), username="app", password="")),
         ("valkey://@h", Address((("h", 6379),))),
+        ("unix:///run/%ff.sock", Address((), path="/run/\udcff.sock")),
         ("unix://u:p@/run/v.sock", Address((), path="/run/v.sock", username="u", password="p")),
         (
             "valkey+cluster://u:p%40@[fd00::1]:7001,b:2,[fd00::2]",
@@ -105,6 +106,12 @@ def test_other_forms_are_refused_by_the_name_of_the_setting(text: str) -> None:
         ("valkey+sentinel://a/m?server_name=x", "use valkeys+sentinel://"),
         ("valkeys+sentinel://a/m?unknown=x", "'unknown' is not known"),
         ("valkey+sentinel:///m", "a host is missing"),
+        ("valkey://a..b", "it is not a URL"),
+        (f"valkey://{'a' * 64}", "it is not a URL"),
+        ("valkey://h\udcff", "it is not a URL"),
+        ("valkey://u\udcff:p@h", "it is not a URL"),
+        ("unix://u:p\udcff@/s.sock", "it is not a URL"),
+        ("valkey+sentinel://a/m?sentinel_user=\udcff&sentinel_password=p", "it is not a URL"),
         ("valkey://a,b/0", "+sentinel://"),
     ],
 )

@@ -53,6 +53,10 @@ def explain(
     """
     if not key:
         raise InvalidInput("KEY", "is empty", "give a key as it is on the server")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("KEY", "is not UTF-8", "give another: no keyspace has such a key") from None
     chosen = program(keyspaces, key_prefix, flags, needs_server=not offline)
     index = KeyIndex(chosen.declared, chosen.prefix)
     told = declared_of(index, key)

@@ -85,6 +85,8 @@ class Address:
         try:
             url, named = _apart(text.strip())
             scheme, _, kind = url.scheme.partition("+")
+            # An argument's bytes need not be UTF-8; what a server is told must.
+            (url.netloc + named + url.query).encode()
             if url.scheme != "unix" and (scheme not in _ENCRYPTED or kind not in ("", "cluster", "sentinel")):
                 raise InvalidInput(field, f"the scheme {url.scheme!r} is not known", _REMEDY)
             login = _login(url, field)
@@ -128,7 +130,7 @@ class Address:
             raise InvalidInput(field, "a unix socket has no host", remedy)
         if not url.path or url.path == "/":
             raise InvalidInput(field, "a unix socket needs a path", "write it like unix:///run/valkey.sock")
-        return cls((), unquote(url.path), *login)
+        return cls((), unquote(url.path, errors="surrogateescape"), *login)  # as Python has names of files
 
     def __str__(self) -> str:
         login = f"{self.username}@" if self.username else ""
@@ -190,6 +192,8 @@ def _hosts(named: str, field: str, default_port: int) -> tuple[tuple[str, int], 
             raise InvalidInput(field, "a host is missing", _REMEDY)
         if one.port == 0:
             raise InvalidInput(field, "no server has port 0", "name the server's port, or leave it out for the default")
+        # As the resolver will. Prevents: a label is empty, or too long · each attempt to connect fails in no known way.
+        one.hostname.encode("idna")
         hosts.append((one.hostname, one.port if one.port is not None else default_port))
     return tuple(hosts)
 

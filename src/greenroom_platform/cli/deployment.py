@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -55,7 +56,7 @@ def deploy(flags: Flags) -> Deployment:
 
 def _embedded(data_dir: Path) -> str | None:
     """The address of the embedded server, whether or not it runs; None where there is no such directory."""
-    return f"unix://{quote(str((data_dir / SOCKET).absolute()))}" if data_dir.is_dir() else None
+    return f"unix://{quote(os.fsencode((data_dir / SOCKET).absolute()))}" if data_dir.is_dir() else None
 
 
 @asynccontextmanager

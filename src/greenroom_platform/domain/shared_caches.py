@@ -23,6 +23,7 @@ from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine
 from greenroom.errors import EngineError, InvalidInput, RecordError
 from greenroom.keyspace.derived_keys import derived_key
+from greenroom.printable import printable
 from greenroom_platform.domain.known_caches import CachesRecords, KnownCaches
 
 log = logging.getLogger("greenroom.domain")
@@ -62,7 +63,9 @@ class SharedCaches:
         self._records = records
         self._engine = engine
         self._key = derived_key(prefix, "identity", "caches")
-        self._address = f"{engine.address} with the key prefix {prefix!r}" if prefix else str(engine.address)
+        # Printable, since the record keeps it. A path need not be UTF-8.
+        address = printable(str(engine.address))
+        self._address = f"{address} with the key prefix {prefix!r}" if prefix else address
         self._clock = clock
         self._drop_all = drop_all
         self._identity = ""

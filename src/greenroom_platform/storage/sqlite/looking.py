@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,7 +25,9 @@ def look_at_file(path: Path) -> Sequence[Finding]:
     if not path.exists():
         raise NotChecked(f"there is no record at {path} yet: the first `greenroom serve` makes it")
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_WAIT)) as connection:
+        with closing(
+            sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, timeout=_WAIT)
+        ) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             ours = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox'").fetchone() is not None
             missing = ours and version == SCHEMA_VERSION and triggers_missing(connection)
