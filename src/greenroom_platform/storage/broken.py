@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -22,7 +22,7 @@ _LOGGED = 1000
 
 
 class BrokenDocuments:
-    """What was left out of lists; each is told of once. Lists may be read in several threads."""
+    """What was left out of lists and exports; each is told of once. Lists may be read in several threads."""
 
     def __init__(self) -> None:
         self.counts = {(kind,): 0 for kind in ("topic", "snippet", "podcasttask", "storedrecording")}
@@ -53,6 +53,15 @@ class BrokenDocuments:
                 self._logged.add(name)
         if is_new:
             log.error("left out: %s", error)
+
+
+@runtime_checkable
+class KnowsBroken(Protocol):
+    """A record that tells what it leaves out."""
+
+    @property
+    def broken(self) -> BrokenDocuments:
+        """What it has left out so far."""
 
 
 def all_decoded(

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from greenroom_platform.domain.exports import Chunk, Exports
 from greenroom_platform.models import Snippet
 from greenroom_platform.storage import BadLine, SqliteRecords, exported, load
+from greenroom_platform.storage.ndjson_lines import LINE_LIMIT
 from greenroom_platform.testing.records_changes import NOON, about, fill, snippet, topic, wording
 from tests.support.record_fixtures import OnMongo, OnSqlite
 
@@ -47,6 +49,39 @@ class ExportsContract:
         again = await load(records, [("export", io.BytesIO(text))], on_bad=bad.append)
         assert (again.topics, again.snippets, again.changes, bad) == (3, 3, 0, [])
         assert await records.pending() == ()
+
+    async def test_what_no_load_would_take_is_left_out_and_told(
+        self, records: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Another program has stored it: a record takes whole objects as they are."""
+        whole, story = topic("a"), snippet("s", "a", NOON)
+        topics = [whole, replace(whole, topic_id="b", keywords=("",)), replace(whole, topic_id="c", display_name="")]
+        snippets = [
+            story,
+            replace(story, snippet_id="s1", title=""),
+            replace(story, snippet_id="s2", text_content=""),
+            replace(story, snippet_id="s 3"),
+            replace(story, snippet_id="s4", text_content="x" * LINE_LIMIT),
+        ]
+        await records.store(topics, snippets)
+        changes = len(await records.pending())
+        for _ in range(2):
+            text = b"".join([piece async for piece in exported(records, chunk=2)])
+            assert ids_of([json.loads(line) for line in text.splitlines()]) == ["a", "s"]
+        bad: list[BadLine] = []
+        again = await load(records, [("export", io.BytesIO(text))], on_bad=bad.append)
+        assert (again.topics, again.snippets, again.changes, bad) == (1, 1, 0, [])
+        assert len(await records.pending()) == changes
+        assert (records.broken_documents["topic",], records.broken_documents["snippet",]) == (4, 8)
+        told = sorted(line.partition(" does not fit its type: no load takes it, ")[::2] for line in caplog.messages)
+        assert [(who, field.partition(":")[0]) for who, field in told] == [
+            ("left out: the snippet 's 3'", "snippet_id"),
+            ("left out: the snippet 's1'", "title"),
+            ("left out: the snippet 's2'", "text_content"),
+            ("left out: the snippet 's4'", "line"),
+            ("left out: the topic 'b'", "keywords[0]"),
+            ("left out: the topic 'c'", "display_name"),
+        ]
 
     async def test_an_empty_record_is_an_empty_export(self, records: Any) -> None:
         assert await lines_of(records) == []
