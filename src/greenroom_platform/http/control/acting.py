@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, RecordError
 from greenroom.keyspace import Keyspace
 from greenroom_platform.domain.action_log import WHY_MAX, Action, ActionLog
 from greenroom_platform.http.control.room import ControlRoom
@@ -69,12 +69,23 @@ async def _act(
     try:
         outcome = await work()
     except Exception as error:
-        await actions.end(number, f"failed: {as_problem(error).detail}")
+        await _note(actions, number, f"failed: {as_problem(error).detail}")
         raise
     finally:
         state.control.forget()
-    await actions.end(number, outcome)
+    await _note(actions, number, outcome)
     return Action(number=number, at=action.at, who=who, kind=kind, target=target, why=action.why, outcome=outcome)
+
+
+async def _note(actions: ActionLog, number: int, outcome: str) -> None:
+    """Write down what became of an action, whose line says `begun` where that fails.
+
+    Prevents: the action is done · the record goes away · the operator is told 503, and does it once more.
+    """
+    try:
+        await actions.end(number, outcome)
+    except RecordError as error:
+        log.warning("the outcome of action %d is not in the record (%s): %s", number, error, outcome)
 
 
 def cache_named(control: ControlRoom, name: str) -> Cache[Any]:
