@@ -94,7 +94,7 @@ def test_credentials_that_the_store_refuses(tmp_path: Path, s3: S3Server, line: 
     assert "Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "a..b"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "\udcff"])
 def test_a_host_that_is_not_here(tmp_path: Path, host: str) -> None:
     line = refusal(command("serve", "--port", "0", "--data-dir", tmp_path / "data", "--host", host))
     assert line.startswith("greenroom: --host: ")

@@ -112,7 +112,7 @@ def _listening(settings: Settings, backlog: int) -> socket.socket:
     try:
         listening.bind((settings.host, settings.port))
         listening.listen(backlog)
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, TypeError) as error:  # the last for text that is no UTF-8
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
