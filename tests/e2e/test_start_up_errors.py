@@ -49,6 +49,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         (["--valkey-url", "http://localhost"], "--valkey-url", "write it like valkey://host:6379"),
         (["--database-url", "postgres://localhost"], "--database-url", "write it like sqlite:"),
         (["--recordings-url", "https://bucket"], "--recordings-url", "write a directory, or s3://BUCKET/PREFIX"),
+        (["--recordings-url", "s3://bucket/\udcff"], "--recordings-url", "write a directory, or s3://BUCKET/PREFIX"),
         (["--recordings-url", "/dev/null/x"], "--recordings-url", "name a directory that this user may write to"),
         (["--editor-token", "short"], "--editor-token", "use 16 or more"),
         (["--key-prefix", "{a}"], "--key-prefix", "use"),

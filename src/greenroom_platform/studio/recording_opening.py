@@ -84,6 +84,10 @@ def check_url(url: str, *, field: str) -> str:
         return url
     if scheme != _SCHEME:
         raise InvalidInput(field, f"{scheme}:// is not known", REMEDY)
+    try:
+        rest.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(field, "is not UTF-8", REMEDY) from None
     bucket, _, prefix = rest.partition("/")
     if not bucket or "@" in bucket or "?" in rest or "#" in rest:
         raise InvalidInput(field, "it names no bucket, or more than bucket and prefix", REMEDY)
