@@ -13,7 +13,9 @@ the three stores. It needs `pip install 'greenroom[all]' secantusdb seaweedfs-bi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -38,6 +40,7 @@ A, B, C, STORES, PROXY = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "12
 BUCKET, KEY, SECRET = "greenroom", "two-hosts", "two-hosts-secret"
 TOKEN = "editor-token-of-two-hosts"
 SLOTS = (0, 5460), (5461, 10922), (10923, 16383)
+CANDIDATES = itertools.count(30_000 + os.getpid() % 2_000)
 
 
 class Site:
@@ -207,13 +210,17 @@ def pings(address: str) -> bool:
 
 
 def free_ports(host: str, number: int) -> Sequence[int]:
-    """So many ports that nobody listens on."""
-    sockets = [socket.create_server((host, 0)) for _ in range(number)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """So many ports that nobody listens on.
+
+    Below those that the system gives to clients: else one of them could be a client's before its server has begun.
+    """
+    found: list[int] = []
+    while len(found) < number:
+        port = next(CANDIDATES)
+        with contextlib.suppress(OSError):
+            socket.create_server((host, port)).close()
+            found.append(port)
+    return found
 
 
 def main() -> None:
