@@ -14,7 +14,7 @@ from greenroom.counters import Counters
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing, settled
 from tests.support.every_await import FAULTS, Fault, at_every_await
 from tests.support.held import cut, held_by, quiet
-from tests.support.patience import PATIENT, be_patient, until
+from tests.support.patience import PATIENT, until
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
@@ -106,10 +106,7 @@ async def test_what_the_server_refuses_to_drop_is_not_read_from_the_call_on(valk
     assert held_by(cache._backing, cache) == {}
 
 
-async def test_a_value_on_its_way_during_an_invalidation_is_not_put_near(
-    valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_value_on_its_way_during_an_invalidation_is_not_put_near(valkey: Server, back: Back) -> None:
     async with Proxy(valkey) as proxy:
         load = Loads()
         cache = cache_of(await back(proxy), load)

@@ -23,18 +23,13 @@ from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace, Number
 from tests.support.episode_caches import KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.support.held import held_by
-from tests.support.patience import PATIENT, SteadyClock, be_patient, until
+from tests.support.patience import PATIENT, SteadyClock, until
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
 
 FOR_EVER = 600.0
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from greenroom.caching import Outcome
 from greenroom.caching.ladder import _unreadable
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, be_patient, until
+from tests.support.patience import PATIENT, until
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
@@ -83,9 +83,8 @@ async def test_out_of_memory_a_batch_keeps_nothing_and_nobody_joins_it(
 
 @pytest.mark.parametrize("many", [False, True])
 async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
-    server: Server, back: Back, many: bool, monkeypatch: pytest.MonkeyPatch
+    server: Server, back: Back, many: bool
 ) -> None:
-    be_patient(monkeypatch)  # a question that is answered too late leads to a load as without the server
     load, raw = Loads(), server.raw()
     load.go.clear()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from greenroom.caching.invalidation import Backing
 from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
 from tests.support.episode_caches import Back, Episode, Loads, cache_of
-from tests.support.patience import PATIENT, be_patient, until
+from tests.support.patience import PATIENT, until
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
@@ -22,13 +22,6 @@ NAMES = [f"e{number}" for number in range(600)]
 KEYS = [f"cache:episode:{name}" for name in NAMES]
 THREE = 3
 """Batches of `KEYS`."""
-
-
-@pytest.fixture
-async def proxy(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
-    be_patient(monkeypatch)
-    async with Proxy(valkey) as proxy:
-        yield proxy
 
 
 @pytest.fixture

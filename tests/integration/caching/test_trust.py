@@ -14,7 +14,7 @@ from greenroom.engine.protocol.errors import ConnectionLost, NotSent
 from greenroom.engine.transport.connection import Connection
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.held import connections
-from tests.support.patience import be_patient, until
+from tests.support.patience import until
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
@@ -23,9 +23,8 @@ MUTE = Limits(command_deadline=60, ping_after=60)
 
 
 async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
-    valkey: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
+    valkey: Server, proxy: Proxy, back: Back
 ) -> None:
-    be_patient(monkeypatch)
     cache = cache_of(await back(proxy, limits=MUTE), Loads(), near_for=30)
     cache._near._max_staleness = Limits().max_staleness  # although nothing is pinged
     await cache.get("e2")

@@ -13,7 +13,7 @@ from greenroom.engine import Engine
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
 from greenroom.sessions import RequestSession, SessionGone
 from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
-from tests.support.patience import PATIENT, be_patient
+from tests.support.patience import PATIENT
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT
@@ -48,10 +48,7 @@ async def test_two_changes_of_different_members_at_once_are_both_there(server: S
     assert (decoded(found.body)["a"], decoded(found.body)["b"]) == (1, 2)
 
 
-async def test_a_change_made_between_anothers_read_and_write_is_not_lost(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_change_made_between_anothers_read_and_write_is_not_lost(server: Server, store: Open) -> None:
     quick = await store(server)
     live, token = await quick.start(MINIMAL)
     async with proxy_of(server) as proxy:
@@ -74,10 +71,7 @@ async def test_a_change_made_between_anothers_read_and_write_is_not_lost(
     assert [decoded(body).get("quick") for body in seen] == [None, True]
 
 
-async def test_of_a_thousand_increments_of_many_tasks_none_is_lost(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_of_a_thousand_increments_of_many_tasks_none_is_lost(server: Server, store: Open) -> None:
     sessions = await store(server, engine_limits=PATIENT)
     live, token = await sessions.start(MINIMAL)
     results = await asyncio.gather(*(sessions.change(live.session_id, add_one) for _ in range(1000)))
@@ -132,10 +126,7 @@ async def test_a_write_whose_reply_is_lost_is_done_once(server: Server, store: O
             assert decoded(stored)["count"] == number
 
 
-async def test_an_unanswered_change_overwritten_by_others_is_not_repeated(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_an_unanswered_change_overwritten_by_others_is_not_repeated(server: Server, store: Open) -> None:
     other = await store(server)
     live, _ = await other.start(MINIMAL)
     async with proxy_of(server) as proxy:
@@ -152,10 +143,7 @@ async def test_an_unanswered_change_overwritten_by_others_is_not_repeated(
 
 
 @pytest.mark.parametrize("end", ["log-out", "idle", "end-all", "rotation", "absolute"])
-async def test_a_slow_change_saved_after_the_end_brings_nothing_back(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_slow_change_saved_after_the_end_brings_nothing_back(server: Server, store: Open, end: str) -> None:
     quick, raw = await store(server), server.raw()
     live, token = await quick.start({**MINIMAL, "user_id": "u1"})
     async with proxy_of(server) as proxy:
@@ -187,10 +175,7 @@ async def test_a_slow_change_saved_after_the_end_brings_nothing_back(
     assert await quick.active() == 0
 
 
-async def test_a_touch_begun_before_the_end_brings_nothing_back(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_touch_begun_before_the_end_brings_nothing_back(server: Server, store: Open) -> None:
     quick, raw = await store(server), server.raw()
     _, token = await quick.start({**MINIMAL, "user_id": "u1"})
     age(raw, MINUTE)

@@ -14,7 +14,7 @@ import pytest
 
 from greenroom.sessions import Presence
 from greenroom.sessions.index import Stream
-from tests.support.patience import PATIENT, be_patient
+from tests.support.patience import PATIENT
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, MINUTE, SECOND, Open, Passing, calls, used
 
@@ -43,11 +43,6 @@ class Crowd:
 
     def some(self, of: dict[str, object], number: int) -> list[str]:
         return self.random.sample(sorted(of), min(number, len(of)))
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
 
 
 @pytest.mark.one_kind

@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.errors import EngineUnavailable
 from greenroom.sessions import Presence, SessionGone
-from tests.support.patience import PATIENT, be_patient
+from tests.support.patience import PATIENT
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, MINUTE, SECOND, Open, age, companion, key, names
@@ -111,10 +111,7 @@ async def test_a_start_that_arrives_a_second_time_late_changes_nothing(server: S
         assert not raw("EXISTS", key(live))
 
 
-async def test_a_log_in_listed_when_all_are_ended_goes_whole(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_log_in_listed_when_all_are_ended_goes_whole(server: Server, store: Open) -> None:
     quick, raw = await store(server), server.raw()
     async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
@@ -131,10 +128,7 @@ async def test_a_log_in_listed_when_all_are_ended_goes_whole(
     assert names(raw) == set()
 
 
-async def test_a_log_in_listed_after_the_list_was_read_stays_whole(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_log_in_listed_after_the_list_was_read_stays_whole(server: Server, store: Open) -> None:
     quick, raw = await store(server), server.raw()
     old, _ = await quick.start(SIGNED_IN)
     async with proxy_of(server) as proxy:
@@ -161,11 +155,8 @@ async def test_a_log_in_listed_after_the_list_was_read_stays_whole(
     assert first.session_id != live.session_id
 
 
-async def test_a_start_that_comes_late_is_refused_even_when_the_mark_has_lapsed(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_start_that_comes_late_is_refused_even_when_the_mark_has_lapsed(server: Server, store: Open) -> None:
     """A server that stood still reads a command that nobody waits for any more."""
-    be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
     async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
@@ -186,10 +177,7 @@ async def test_a_start_that_comes_late_is_refused_even_when_the_mark_has_lapsed(
     assert names(raw) == set()
 
 
-async def test_a_rotation_while_all_are_ended_signs_nobody_in(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_rotation_while_all_are_ended_signs_nobody_in(server: Server, store: Open) -> None:
     quick, raw = await store(server), server.raw()
     old, token = await quick.start(SIGNED_IN)
     async with proxy_of(server) as proxy:
@@ -214,11 +202,8 @@ async def test_a_rotation_while_all_are_ended_signs_nobody_in(
     assert names(raw) == set()
 
 
-async def test_what_was_not_ended_stays_on_the_list(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_was_not_ended_stays_on_the_list(server: Server, store: Open) -> None:
     """One DEL of the list would leave a log-in alive that no later end of all finds."""
-    be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
     await quick.start(SIGNED_IN)
     async with proxy_of(server) as proxy:

@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, GreenroomError, InvalidInput
 from greenroom.sessions import Presence, SessionGone
-from tests.support.patience import PATIENT, be_patient
+from tests.support.patience import PATIENT
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import (
@@ -252,10 +252,7 @@ async def test_anonymous_listeners_are_counted_and_make_no_session(server: Serve
     assert not [name for name in names(raw) if "session" in name]
 
 
-async def test_what_else_is_written_while_streams_come_and_go_is_kept(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_what_else_is_written_while_streams_come_and_go_is_kept(server: Server, store: Open) -> None:
     here, there = [await store(server, engine_limits=PATIENT) for _ in range(2)]
     live, _ = await here.start(MINIMAL)
 
@@ -279,10 +276,7 @@ async def test_what_else_is_written_while_streams_come_and_go_is_kept(
     assert await Presence(here).listeners() == {}
 
 
-async def test_a_close_that_read_the_streams_early_does_not_clear_a_new_one(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_close_that_read_the_streams_early_does_not_clear_a_new_one(server: Server, store: Open) -> None:
     quick = await store(server)
     live, _ = await quick.start(MINIMAL)
     async with proxy_of(server) as proxy:

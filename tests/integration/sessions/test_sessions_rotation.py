@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.sessions import SessionGone, SessionLimits
-from tests.support.patience import PATIENT, be_patient
+from tests.support.patience import PATIENT
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import (
@@ -108,10 +108,7 @@ async def test_an_ended_session_has_no_copy(server: Server, store: Open) -> None
     assert await sessions.read(token) is None
 
 
-async def test_of_two_rotations_at_once_one_takes_the_session(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)  # a rotation that a busy machine makes late is made, and its caller told that it may be
+async def test_of_two_rotations_at_once_one_takes_the_session(server: Server, store: Open) -> None:
     processes = [await store(server, engine_limits=PATIENT) for _ in range(4)]
     for _ in range(10):
         old, _ = await processes[0].start({**MINIMAL, "user_id": "u1"})
@@ -153,8 +150,7 @@ def _cut_start(proxy: Proxy, old: str) -> Callable[[list[bytes]], Awaitable[None
     return gate
 
 
-async def test_a_change_under_way_goes_along(server: Server, store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
+async def test_a_change_under_way_goes_along(server: Server, store: Open) -> None:
     quick = await store(server)
     old, _ = await quick.start(MINIMAL)
     async with proxy_of(server) as proxy:
@@ -211,10 +207,7 @@ async def test_a_rotation_to_what_does_not_fit_leaves_all_as_it_was(
     assert await sessions.read(token) is not None
 
 
-async def test_a_rotation_that_cannot_go_on_leaves_no_new_id_listed(
-    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    be_patient(monkeypatch)
+async def test_a_rotation_that_cannot_go_on_leaves_no_new_id_listed(server: Server, store: Open) -> None:
     raw = server.raw()
     quick = await store(server)
     old, _ = await quick.start({**MINIMAL, "user_id": "u1"})
