@@ -30,3 +30,11 @@ def printable_json(text: str, *, lines: bool = False) -> str:
     if text.isprintable():
         return text
     return (_BUT_LINES if lines else _CONTROLS).sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def encodable(text: str) -> str:
+    """The text with halves of surrogate pairs written as Python writes them; nothing else can write those.
+
+    Prevents: JSON of a client, or the name of a file, has one · an error repeats it · the error cannot be written.
+    """
+    return text.encode(errors="backslashreplace").decode()

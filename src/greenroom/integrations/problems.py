@@ -41,6 +41,7 @@ from greenroom.errors import (
     UnknownReference,
     WrongParts,
 )
+from greenroom.printable import encodable
 from greenroom.sessions.refusals import MEDIA_TYPE, Refused
 
 __all__ = ["MEDIA_TYPE", "NO_SUCH_JOB", "ErrorAnswer", "ProblemMiddleware", "answer_to", "path_of", "problem_of"]
@@ -104,11 +105,10 @@ class ErrorAnswer:
             instance: the path of the request, percent-encoded; see `path_of`.
         """
         document: dict[str, object] = {"type": "about:blank", "title": self.title, "status": self.status}
-        document |= {"detail": _encodable(self.detail), "instance": instance}
+        document |= {"detail": encodable(self.detail), "instance": instance}
         if self.errors:
             document["errors"] = [
-                FieldProblem(_encodable(one.field), _encodable(one.reason), _encodable(one.remedy))
-                for one in self.errors
+                FieldProblem(encodable(one.field), encodable(one.reason), encodable(one.remedy)) for one in self.errors
             ]
         return msgspec.json.encode(document)
 
@@ -195,11 +195,6 @@ def _away(detail: str) -> ErrorAnswer:
 
 def _fault() -> ErrorAnswer:
     return ErrorAnswer(_INTERNAL, _FAULT, "an unexpected error; the log has it")
-
-
-def _encodable(text: str) -> str:
-    """Prevents: JSON of a client has half of a surrogate pair · an error repeats it · the answer cannot be written."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _cut(value: str) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from greenroom.argument_types import instance
 from greenroom.errors import BrokenValue, EngineError, InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace, Text
+from greenroom.printable import encodable
 from greenroom.progress import Order
 from greenroom.sessions.raw_json import member_json
 from greenroom.sync.client import Greenroom
@@ -111,7 +112,7 @@ class TaskProgress:
 
     def running(self, task_id: str, done: int = 0, total: int | None = None, note: str = "") -> None:
         """It runs, and is so far."""
-        new = TaskStatus(status="running", done=done, total=total, note=_encodable(note))
+        new = TaskStatus(status="running", done=done, total=total, note=encodable(note))
         self._tell(task_id, partial(_onwards, new=new))
 
     def done(self, task_id: str, result: object) -> None:
@@ -130,7 +131,7 @@ class TaskProgress:
         except Exception:  # of somebody's class
             text = "(its text cannot be made)"
         text = f"{type(error).__name__}: {text}"[:_ERROR]
-        self._tell(task_id, _End("failed", error=_encodable(text)))
+        self._tell(task_id, _End("failed", error=encodable(text)))
 
     def _tell(self, task_id: str, change: Change) -> None:
         try:
@@ -220,11 +221,6 @@ def _shorter(change: Change, error: InvalidInput | BrokenValue) -> _End | None:
 def _onwards(old: TaskStatus | None, new: TaskStatus) -> TaskStatus:
     """Prevents: a task has ended · its queue delivers it again · whoever waits for it sees it run."""
     return old if old is not None and old.status in _ENDS else new
-
-
-def _encodable(text: str) -> str:
-    """Prevents: a text has half of a surrogate pair, as of a file's name · it has no JSON · the task's end is lost."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _log(error: Exception) -> None:
