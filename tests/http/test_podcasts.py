@@ -353,13 +353,21 @@ async def test_a_drain_ends_streams_and_waits_and_is_not_held_up(serve: Serve) -
     service = await asyncio.to_thread(serve, "--sample", "off", "--work", "off")
     service.client.put(f"{API}/topics/{TOPIC}", json=DRAFT, headers=service.editor).raise_for_status()
     url = service.client.post(GENERATE, json={"topic_id": TOPIC}).json()["status_url"]
+    address = httpx.URL(service.url)
     async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS, limits=KEPT) as client:
-        held = {"If-None-Match": (await client.get(url)).headers["etag"]}
-        waiting = asyncio.create_task(client.get(url, params={"wait": LONGEST_WAIT}, headers=held))
+        known = (await client.get(url)).headers["etag"]
+        answer, request = await asyncio.open_connection(address.host, address.port)
+        request.write(
+            f"GET {url}?wait={LONGEST_WAIT} HTTP/1.1\r\nHost: {address.netloc.decode()}\r\n"
+            f"If-None-Match: {known}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        # It waits. Prevents: the request is on its way · the service ends · a connection without a request is closed.
+        assert (await answer.readline()).startswith(b"HTTP/1.1 100 ")
         stream = events(client, url)
         await anext(stream)
         stopping = asyncio.create_task(asyncio.to_thread(service.stop, signal.SIGTERM))
         assert [one async for one in stream] == []  # a stream that is cut off raises
-        assert (await waiting).status_code == 304
+        assert (await answer.read()).startswith(b"\r\nHTTP/1.1 304 ")
+        request.close()
         assert await stopping == 0
     assert "Cancel" not in service.output()
