@@ -12,8 +12,9 @@ from tests.support.real_servers import Server
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("own_budget") is None:
+        be_patient(monkeypatch)
 
 
 @pytest.fixture

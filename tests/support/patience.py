@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +17,21 @@ PATIENT = Limits(
     command_deadline=60, handshake_deadline=60, ping_after=60, ping_timeout=60, topology_interval=60, role_interval=60
 )
 """For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
+_UNHURRIED = Limits(command_deadline=60, handshake_deadline=60, ping_timeout=60)
 
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a call of caches or sessions take as long as the test makes it wait."""
+    """Let nothing be over because the test, a server or the machine stood still for some seconds.
+
+    Prevents: a server stands still for half a second · a call has its deadline, or the connection is taken for silent
+    · what the test says of the answer is not so. And: a process stands still for a second · its lease lapses · another
+    loads as well.
+    """
     monkeypatch.setattr(Engine, "call_budget", 60.0)
+    own = inspect.signature(Limits).parameters
+    defaults = (getattr(_UNHURRIED, name) for name in own)
+    monkeypatch.setattr(Limits.__init__, "__defaults__", tuple(defaults))
+    monkeypatch.setattr("greenroom.caching.lease.LIFE", 60.0)
 
 
 async def until(condition: Callable[..., Any], seconds: float = 30.0) -> None:

@@ -114,12 +114,12 @@ class Member(Server):
         return list(islice((name for name in names if any(_holds(slots, slot_of(name)) for slots in mine)), number))
 
     def replicated(self) -> bool:
-        """Whether, after a second at most, a replica has all that it has acknowledged until now."""
+        """Whether, after nine seconds at most, a replica has all that it has acknowledged until now."""
         raw = self.raw()
         try:
             # WAIT is for what the same connection has written before.
             written = [raw("SET", key, "", "PX", 1) for key in self.keys(1)]
-            followed = raw("WAIT", 1, 1000)
+            followed = raw("WAIT", 1, 9000)
             # Who is made a replica meanwhile ends the wait with an error.
             return written == [b"OK"] and isinstance(followed, int) and followed >= 1
         finally:

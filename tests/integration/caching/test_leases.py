@@ -272,7 +272,7 @@ async def test_a_page_of_a_group_is_stored_however_long_the_question_took(server
 @pytest.mark.usefixtures("spent")
 async def test_who_has_waited_has_time_to_ask_again_and_stores_what_he_loads(server: Server, back: Back) -> None:
     raw = server.raw()
-    raw("SET", LEASE, "b" * 32 + ":", "PX", 1000)
+    raw("SET", LEASE, "b" * 32 + ":", "PX", 30_000)
     cache = cache_of(await back(server, counters=Counters()), Loads())
     reading = asyncio.create_task(cache.get_result("e1"))
     await until(lambda: waits(cache))
@@ -368,6 +368,7 @@ async def test_a_fill_after_scripts_were_flushed_is_stored_and_kept_near(server:
 # The life of a lease --------------------------------------------------------------------------------
 
 
+@pytest.mark.own_budget
 async def test_a_lease_lives_a_second_whatever_its_loader_s_deadline(server: Server, back: Back) -> None:
     cache, load = await held(back, server)
     reading = asyncio.create_task(cache.get_result("e1"))
@@ -378,6 +379,7 @@ async def test_a_lease_lives_a_second_whatever_its_loader_s_deadline(server: Ser
     assert releases.BACKOFF <= releases.LIFE  # a failure that lived longer would count as lapsed
 
 
+@pytest.mark.own_budget
 async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Server, back: Back) -> None:
     cache = cache_of(await back(server), Loads())
     leases = cache._ladder.loads.steps.leases
@@ -390,6 +392,7 @@ async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Serve
     holder.release()
 
 
+@pytest.mark.own_budget
 async def test_a_lease_is_renewed_while_its_load_waits_for_a_thread(
     server: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ def project(kept: KeptServers, tmp_path_factory: pytest.TempPathFactory) -> Iter
         os.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.django_site.settings"
         django.setup()
         call_command("migrate", run_syncdb=True, verbosity=0)
+        rooms.room().ready()  # here: opened by a test, it would have the times of that test for all that follow
         yield server
         rooms.room().close()
         connections.close_all()

@@ -112,6 +112,7 @@ async def test_exactly_what_is_told_is_dropped_and_then_acknowledged(valkey: Ser
         assert sum(counters.foreign_lag.counts) == 1
 
 
+@pytest.mark.own_budget
 async def test_nothing_is_acknowledged_before_the_server_has_dropped_it(valkey: Server, records: Told) -> None:
     async with watching(valkey, records) as (_, counters):
         keys = make_stale(valkey)
@@ -272,20 +273,27 @@ async def test_one_of_many_leads_and_the_next_when_it_ends(valkey: Server, recor
         assert valkey.raw()("EXISTS", "greenroom:leader:{work}") == 0
 
 
-async def test_a_leader_that_lost_its_place_stops_working(valkey: Server, records: Told) -> None:
+async def test_a_leader_that_lost_its_place_stops_working(
+    valkey: Server, records: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leadership, "LIFE", 60.0)
     async with open_platform(valkey.address, sessions=False, database=records) as platform:
         place, work = Leadership(platform.room.engine, "", "work", SYSTEM), Work()
         task = asyncio.create_task(place.run(work))
         await until(lambda: work.under_way)
-        valkey.raw()("SET", "greenroom:leader:{work}", "another", "PX", 900)
+        valkey.raw()("SET", PLACE, "another", "PX", 50_000)
         await until(lambda: not work.under_way)
-        await until(lambda: work.under_way)  # the other one's has lapsed
+        valkey.raw()("DEL", PLACE)  # as the end of the other one's life does
+        await until(lambda: work.under_way)
         task.cancel()
         await asyncio.wait([task])
 
 
-async def test_a_leader_cancelled_while_its_work_ends_waits_and_ends(valkey: Server, records: Told) -> None:
+async def test_a_leader_cancelled_while_its_work_ends_waits_and_ends(
+    valkey: Server, records: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Prevents: a leader has lost its place · its work takes a while to end · the leader, cancelled then, goes on."""
+    monkeypatch.setattr(leadership, "LIFE", 60.0)
     ending, let_go = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -298,7 +306,7 @@ async def test_a_leader_cancelled_while_its_work_ends_waits_and_ends(valkey: Ser
     async with open_platform(valkey.address, sessions=False, database=records) as platform:
         task = asyncio.create_task(Leadership(platform.room.engine, "", "work", SYSTEM).run(work))
         await until(lambda: valkey.raw()("EXISTS", PLACE) == 1)
-        valkey.raw()("SET", PLACE, "another", "PX", 900)
+        valkey.raw()("SET", PLACE, "another", "PX", 50_000)
         await until(ending.is_set)
         task.cancel()
         await platform.topics.all()  # and the loop has run
@@ -318,14 +326,17 @@ async def test_a_place_that_stays_for_ever_is_nobody_s(valkey: Server, records: 
         await asyncio.wait([task])
 
 
-async def test_a_leader_keeps_its_place_on_a_full_server(valkey: Server, records: Told) -> None:
+async def test_a_leader_keeps_its_place_on_a_full_server(
+    valkey: Server, records: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leadership, "LIFE", 60.0)
     async with open_platform(valkey.address, sessions=False, database=records) as platform:
         place, work, raw = Leadership(platform.room.engine, "", "work", SYSTEM), Work(), valkey.raw()
         task = asyncio.create_task(place.run(work))
         await until(lambda: work.under_way)
         with full(valkey):
-            raw("PEXPIRE", PLACE, 600)
-            await until(lambda: raw("PTTL", PLACE) > 600 or not work.under_way)
+            raw("PEXPIRE", PLACE, 30_000)
+            await until(lambda: raw("PTTL", PLACE) > 30_000 or not work.under_way)
             assert work.under_way
             task.cancel()
             await asyncio.wait([task])

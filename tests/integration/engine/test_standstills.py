@@ -19,7 +19,7 @@ from tests.support.listeners import listening
 from tests.support.real_servers import Server
 
 DEADLINE = 0.7
-LIMITS = Limits(command_deadline=DEADLINE)
+LIMITS = Limits(command_deadline=DEADLINE, handshake_deadline=60, ping_timeout=60)
 LONG = 1.0
 """Seconds of a standstill: longer than a call may take."""
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -39,7 +39,8 @@ def run(
         lost.clear()
         try:
             await test(engine)
-            assert await engine.execute(Channel.TRACKED, "k", "GET", "k") in (None, b"v")
+            patient = monotonic() + 60
+            assert await engine.execute(Channel.TRACKED, "k", "GET", "k", deadline=patient) in (None, b"v")
         finally:
             seen = len(lost)
             await engine.close()

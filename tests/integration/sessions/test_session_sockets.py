@@ -236,7 +236,7 @@ def never_expires(tmp_path: Path) -> Any:
 
 
 async def test_a_session_that_lapses_closes_its_socket_without_a_push(never_expires: Server, house: Houses) -> None:
-    idle = SessionLimits(idle=timedelta(seconds=0.4), touch=timedelta(seconds=0.1))
+    idle = SessionLimits(idle=timedelta(seconds=2.9), touch=timedelta(seconds=0.1))
     home = await house(never_expires, idle)
     _, token = await home.started()
     async with home.site.socket("/silent", token) as socket:
@@ -246,7 +246,7 @@ async def test_a_session_that_lapses_closes_its_socket_without_a_push(never_expi
 
 
 async def test_the_absolute_lifetime_closes_the_socket_of_a_busy_session(never_expires: Server, house: Houses) -> None:
-    home = await house(never_expires, SessionLimits(idle=LONG, absolute=timedelta(seconds=0.5)))
+    home = await house(never_expires, SessionLimits(idle=LONG, absolute=timedelta(seconds=3)))
     _, token = await home.started()
     async with home.site.socket("/talk", token) as socket:
         await home.told(socket, "keep=busy")

@@ -129,7 +129,7 @@ async def test_the_streams_of_a_killed_server_lapse(server: Server) -> None:
         with process(server.address, 1.0) as (serving, port):
             socket = await stack.enter_async_context(Site(port).socket("/p1", token))
             await listens(socket)
-            assert await presence.listeners() == {"p1": 1}
+            await becomes(presence.listeners, {"p1": 1})
             serving.kill()
             await closed(socket)
         await becomes(presence.listeners, {})
@@ -146,7 +146,7 @@ async def test_the_streams_of_a_killed_server_lapse(server: Server) -> None:
 
 
 async def test_a_living_listener_is_counted_longer_than_one_of_a_killed_server(server: Server) -> None:
-    limits = SessionLimits(stream=timedelta(seconds=0.6))
+    limits = SessionLimits(stream=timedelta(seconds=3))
     async with (
         sessions_on(server.address, limits) as here,
         served(SessionMiddleware(Listening(here), here)) as site,
@@ -154,5 +154,6 @@ async def test_a_living_listener_is_counted_longer_than_one_of_a_killed_server(s
     ):
         await listens(socket)
         began, raw = server.raw()("TIME"), server.raw()
-        while int(raw("TIME")[0]) - int(began[0]) < 2:
+        while int(raw("TIME")[0]) - int(began[0]) < 5:
             assert await Presence(here).listeners() == {"p1": 1}
+            await asyncio.sleep(0.05)

@@ -125,7 +125,10 @@ async def test_every_process_sends_what_another_left_despite_record_failures(
         assert records.failures == 0
 
 
-async def test_what_is_younger_than_asked_for_is_left_to_its_own_process(valkey: Server, records: Outbox) -> None:
+async def test_what_is_younger_than_asked_for_is_left_to_its_own_process(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_sender, "RESEND_AFTER", 1e6)
     async with opened(valkey, records) as platform:
         await records.put_topic("a", about("A"), NOON)
         assert await platform.outbox.send_pending(older_than=60) == 0

@@ -198,8 +198,7 @@ def test_a_read_does_not_overtake_a_write_that_is_on_its_way(room: Greenroom, va
     count.set(1, name="a")
     connected(room)
     raw = valkey.raw()
-    raw("CLIENT", "PAUSE", 400, "WRITE")
-    raw.close()
+    raw("CLIENT", "PAUSE", 30_000, "WRITE")
     engine, written = room.room.backing.engine, threading.Event()
 
     async def write() -> None:
@@ -210,8 +209,12 @@ def test_a_read_does_not_overtake_a_write_that_is_on_its_way(room: Greenroom, va
     writes = list[asyncio.Task[None]]()
     room.post(lambda: writes.append(asyncio.get_running_loop().create_task(write())))
     wait_for(lambda: engine._node.connection(Channel.TRACKED).outstanding)  # type: ignore[attr-defined]
+    later = threading.Timer(0.1, lambda: raw("CLIENT", "UNPAUSE"))
+    later.start()
     assert count.get("a") == 2
     assert written.wait(30)
+    later.join()
+    raw.close()
 
 
 def test_the_reply_to_an_interrupted_read_is_given_to_nobody(room: Greenroom, valkey: Server) -> None:
@@ -279,6 +282,7 @@ def test_a_frozen_server_costs_a_read_the_time_of_one_call(
     assert count.get("a") == 1
 
 
+@pytest.mark.own_budget
 def test_a_signal_gives_a_frozen_server_no_more_time(room: Greenroom, valkey: Server) -> None:
     count = room.store(COUNT, near_for=FAR)
     count.set(1, name="a")
