@@ -35,6 +35,13 @@ def choose_speed(page: Page, speed: str) -> None:
         page.locator("#default-speed").select_option(speed)
 
 
+def begin(page: Page, speed: str) -> None:
+    """Choose it as a visitor without a session, and wait until the page knows that there is one."""
+    # It makes its forms anew then, and uses the session once more.
+    with page.expect_response(lambda answer: answer.request.method == "GET" and answer.url.endswith("/session")):
+        choose_speed(page, speed)
+
+
 def prefer(page: Page, topic: str) -> None:
     with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
         page.get_by_role("checkbox", name=topic).check()
@@ -75,7 +82,7 @@ def test_preferences_are_there_again_wherever_one_signs_in(visitor: Visit) -> No
 
 def test_what_a_visitor_chose_goes_along_when_they_sign_up(visitor: Visit) -> None:
     page = visitor().open("#/you")
-    choose_speed(page, "2")
+    begin(page, "2")
     sign_up(page, "linus")
     expect(page.locator("#default-speed")).to_have_value("2")
 
@@ -129,7 +136,7 @@ def test_tabs_of_one_browser_agree_on_who_is_there(visitor: Visit) -> None:
 def test_an_answer_from_before_one_signed_in_does_not_sign_out(visitor: Visit) -> None:
     """As when the stream of the old session ends at that moment, and the page asks who one is."""
     page = visitor().open("#/you")
-    choose_speed(page, "1.5")
+    begin(page, "1.5")
     held: list[tuple[Route, APIResponse]] = []
 
     def hold(route: Route) -> None:
@@ -164,7 +171,7 @@ def test_one_ends_a_session_elsewhere_and_then_all(visitor: Visit) -> None:
     there.get_by_role("checkbox", name="Ocean Science").click()
     expect(notice(there)).to_contain_text("Your session has ended")
     expect(there.locator("#who")).to_have_text(WHO)
-    choose_speed(there, "1.75")
+    begin(there, "1.75")
 
     sign_in(there, "hedy")
     expect(there.locator(".sessions li")).to_have_count(2)
@@ -248,8 +255,7 @@ def test_ending_this_session_signs_out(visitor: Visit) -> None:
 
 def test_a_visitor_s_new_session_is_used_once_more_and_so_lives_on(service: Service, visitor: Visit) -> None:
     page = visitor().open("#/you")
-    with page.expect_response(lambda answer: answer.request.method == "GET" and answer.url.endswith("/session")):
-        choose_speed(page, "1.5")
+    begin(page, "1.5")
     raw = service.raw()
     lives = [key.replace(b"session:", b"greenroom:life:{session:") + b"}" for key in raw("KEYS", "session:*")]
     wait_for(lambda: max(raw("PTTL", key) for key in lives) > 3_600_000)

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.axe_audit import WIDE
 from tests.support.running_service import API, TOKEN, Service
-from tests.support.visitors import WITH_CHROMIUM, Visitor, visit
+from tests.support.visitors import WITH_CHROMIUM, Visitor, saved, visit
 
 pytestmark = WITH_CHROMIUM
 
@@ -35,7 +35,7 @@ def edited(service: Service, page: Page) -> None:
 
 def save(page: Page) -> None:
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#receipt")).to_contain_text("Saved.")
+    saved(page)
 
 
 def test_saving_another_field_leaves_every_keyword_as_it_is(service: Service, visitor: Callable[..., Visitor]) -> None:

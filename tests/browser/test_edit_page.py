@@ -27,6 +27,8 @@ SVG = "http://www.w3.org/2000/svg"
 TOPIC = {"topic_id": "edited", "display_name": "Edited", "description": "Before.", "keywords": ["one", "two"]}
 STORY = {"snippet_id": "edited-1", "topic_id": "edited", "title": "A story", "text_content": "Some words of a text."}
 MOMENT = r"\d\d:\d\d:\d\d\.\d{3}"
+LATER = rf"by {MOMENT}, after \d+ seconds? in the outbox"
+"""As it is told where Valkey was slow to answer, on a busy machine too."""
 
 
 def lines(*objects: dict[str, Any]) -> bytes:
@@ -118,7 +120,7 @@ def test_one_edits_from_signing_in_to_signing_out(service: Service, visitor: Vis
     press(page, "Create")
     heading(page, "Édited")
     expect(receipt).to_contain_text(
-        re.compile(rf"^Created\. Dropped from Valkey at {MOMENT}, [\d.]+ ms after the commit")
+        re.compile(rf"^Created\. Dropped from Valkey (?:at {MOMENT}, [\d.]+ ms after the commit|{LATER})")
     )
     expect(receipt).to_contain_text(
         "the topic, the list of topics and every search. Other servers’ near caches: 0.75 s later at most."
@@ -143,7 +145,7 @@ def test_one_edits_from_signing_in_to_signing_out(service: Service, visitor: Vis
     page.keyboard.press("Control+s")
     heading(page, "A changed story")
     expect(receipt).to_contain_text("the story, 2 pages and every search")
-    expect(receipt).to_contain_text("it is the new version.")
+    expect(receipt).to_contain_text(re.compile(r"it is the new version\.|in the outbox: "))
     receipt.get_by_text("Keys").click()
     expect(receipt.locator("code").filter(has_text=re.compile("^cache:snippet:[0-9a-f]{32}$"))).to_be_visible()
     expect(page.locator(".unsaved a")).to_have_count(0)
@@ -227,9 +229,7 @@ def outage(service: Service, page: Page) -> None:
         expect(receipt).to_contain_text("Saved, and waiting in the outbox.")
         heading(page, "Written without Valkey")
         clean(page)
-    expect(receipt).to_contain_text(
-        re.compile(rf"^Saved\. Dropped from Valkey by {MOMENT}, after \d+ seconds? in the outbox")
-    )
+    expect(receipt).to_contain_text(re.compile(rf"^Saved\. Dropped from Valkey {LATER}"))
 
 
 def deletions(service: Service, page: Page) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Page, Route, ViewportSize, expect
 
+from tests.support.patience import wait_for
 from tests.support.people import people_of
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, TOKEN, Service
-from tests.support.visitors import WITH_CHROMIUM, Visitor
+from tests.support.visitors import PATIENCE, WITH_CHROMIUM, Visitor, saved
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
@@ -107,22 +108,22 @@ def test_a_save_that_cannot_be_read_again_is_no_conflict(service: Service, visit
     topic(service, "unread")
     page = edit(service, visitor, "#/topics/unread/edit")
 
-    saved: list[bool] = []
+    puts: list[bool] = []
 
     def no_reads_after_it(route: Route) -> None:
         if route.request.method == "PUT":
-            saved.append(True)
-        elif saved:
+            puts.append(True)
+        elif puts:
             route.abort()
             return
         route.continue_()
 
     for text in ("Once.", "Twice."):
-        saved.clear()
+        puts.clear()
         page.route(f"**{API}/topics/unread", no_reads_after_it)
         page.get_by_label("Description").fill(text)
         press(page, "Save")
-        expect(page.locator("#receipt")).to_contain_text("Saved.")
+        saved(page)
         expect(page.locator(".trouble")).to_be_empty()
         page.unroute(f"**{API}/topics/unread")
         assert service.client.get(f"{API}/topics/unread").json()["description"] == text
@@ -132,6 +133,27 @@ def test_a_save_that_cannot_be_read_again_is_no_conflict(service: Service, visit
     page.get_by_label("Description").fill("Mine.")
     press(page, "Save")
     expect(page.locator(".conflict .theirs")).to_contain_text("Theirs.")
+
+
+def test_what_is_typed_right_after_a_save_stays(service: Service, visitor: Visit) -> None:
+    topic(service, "typed")
+    page = edit(service, visitor, "#/topics/typed/edit")
+    listed: list[Route] = []
+    page.route(f"**{API}/topics", lambda route: listed.append(route))
+    description = page.get_by_label("Description")
+    description.fill("Once.")
+    press(page, "Save")
+    expect(page.locator("#receipt")).to_contain_text("Saved.")
+    description.fill("Twice.")
+    wait_for(lambda: page.evaluate("true") and bool(listed), PATIENCE)
+    listed[0].continue_()
+    saved(page)
+    page.unroute(f"**{API}/topics")
+    expect(description).to_have_value("Twice.")
+    expect(page.locator(".state")).to_contain_text("Not saved yet.")
+    press(page, "Save")
+    saved(page)
+    assert service.client.get(f"{API}/topics/typed").json()["description"] == "Twice."
 
 
 def test_a_step_back_takes_an_operator_s_question_along(service: Service, visitor: Visit) -> None:
@@ -266,6 +288,7 @@ def test_of_two_files_the_last_is_shown_and_elsewhere_none_is_taken(service: Ser
     for name in ("first", "second"):
         page.locator("#file").set_input_files({"name": f"{name}.ndjson", "mimeType": "x", "buffer": b"no json\n"})
         expect(page.locator(".outcome")).to_contain_text(f"Looking at {name}.ndjson")
+    wait_for(lambda: page.evaluate("true") and len(waiting) == 2, PATIENCE)
     first, second = waiting
     second.continue_()
     expect(page.locator(".outcome h3")).to_have_text("second.ndjson")

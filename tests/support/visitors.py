@@ -122,6 +122,11 @@ def value(page: Page, expression: str) -> Any:
     return page.evaluate(f"{AUDIO}.{expression}")
 
 
+def slowly(page: Page) -> None:
+    """Play what comes at a quarter of its speed: it is not played out before a busy machine has looked."""
+    page.evaluate(f"{AUDIO}.playbackRate = 0.25")
+
+
 def titles(page: Page) -> list[str]:
     """The titles of the shown snippets."""
     return page.locator(".snippet :is(h2, h3)").all_inner_texts()
@@ -135,6 +140,12 @@ def cards(page: Page) -> list[str]:
 def notice(page: Page) -> Locator:
     """What the page has to tell."""
     return page.locator("#notice p")
+
+
+def saved(page: Page) -> None:
+    """Wait until the editor's page has saved, and would save again."""
+    expect(page.locator("#receipt")).to_contain_text("Saved.")
+    expect(page.get_by_role("button", name="Save", exact=True)).not_to_have_attribute("aria-disabled", "true")
 
 
 def sign_up(page: Page, name: str) -> None:

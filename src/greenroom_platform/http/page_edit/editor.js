@@ -236,11 +236,11 @@ class Editing {
       showReceipt(done, receiptOf(answer.headers));
       Object.assign(this, { stored: answer.data, tag: null, base: saved, kept: null });
     }
-    if (this.kind.name === 'topic') this.topics = await readTopics().catch(() => this.topics);
-    // The form stays, and with it where one was writing.
+    // The form stays, and with it where one was writing: it is filled before anything else is waited for.
     this.fields.fill(this.base);
-    this.name();
     this.draw();
+    if (this.kind.name === 'topic') this.topics = await readTopics().catch(() => this.topics);
+    this.name();
     document.title = `${this.title} · Greenroom`;
     if (!this.main.contains(document.activeElement)) this.submit.focus();
   }
