@@ -75,7 +75,7 @@ CASES = {
     "fill": Case(FILL, CACHED, (OURS, "new", 60_000)),
     "fill_absence": Case(FILL_ABSENCE, CACHED, (OURS, 30_000)),
     "generation": Case(GENERATION, (string("generation", DROPPED),), (DROPPED, "0b")),
-    "get_or_lease": Case(GET_OR_LEASE, CACHED, (OURS, 1_000, "")),
+    "get_or_lease": Case(GET_OR_LEASE, CACHED, (OURS, 50_000, "")),
     "group_forget": Case(FORGET, (scored("group"),), (1_000, "5", "p1")),
     "group_members": Case(MEMBERS, (scored("group"),), ()),
     "group_register": Case(REGISTER, (scored("group"),), ("p1",)),
@@ -96,7 +96,7 @@ CASES = {
 }
 OF_A_DROPPED_KEYSPACE = {
     "fill marked": Case(FILL, MARKED, (OURS, "new", 60_000)),
-    "get_or_lease marked": Case(GET_OR_LEASE, MARKED, (OURS, 1_000, "", DROPPED)),
+    "get_or_lease marked": Case(GET_OR_LEASE, MARKED, (OURS, 50_000, "", DROPPED)),
 }
 KEYS = [
     pytest.param(case, at, kind, id=f"{name}-{key.name}-{kind}")

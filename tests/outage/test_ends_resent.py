@@ -198,7 +198,10 @@ async def test_a_lost_connection_takes_no_copy_of_a_rotation_away(server: Server
         assert live.session_id != old.session_id
 
 
-async def test_an_end_repeated_beside_its_resend_still_reports_the_end(server: Server, store: Open) -> None:
+async def test_an_end_repeated_beside_its_resend_still_reports_the_end(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
     async with proxy_of(server) as proxy:
         sessions, _ = await kept(store, proxy)
         live, _ = await sessions.start(SIGNED_IN)

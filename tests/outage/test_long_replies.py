@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from time import monotonic
 from typing import Any
 
@@ -22,6 +22,25 @@ from tests.support.real_servers import Server
 DEADLINE = 0.3
 BIG = b"x" * 4_000_000
 LIMITS = Limits(command_deadline=DEADLINE, ping_after=0.05, ping_timeout=DEADLINE, tick=0.01, handshake_deadline=10.0)
+
+
+@pytest.fixture(autouse=True)
+def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """A connection's clock that goes on by a tenth of a second at most between two looks.
+
+    Prevents: the loop stands still for the deadline, and the gateway in it as well · the connection looks before the
+    gateway goes on · it is ended as silent.
+    """
+    now, seen = 0.0, monotonic()
+
+    def clock() -> float:
+        nonlocal now, seen
+        before, seen = seen, monotonic()
+        now += min(seen - before, 0.1)
+        return now
+
+    monkeypatch.setattr(connection_module, "monotonic", clock)
+    return clock
 
 
 @pytest.fixture
@@ -71,7 +90,7 @@ async def test_a_long_value_ends_its_callers_wait_and_not_the_connection(
 
 async def test_a_value_over_a_slow_line_does_not_end_the_connection(server: Server, way: Gateway) -> None:
     # A busy machine may stand still for longer than the default.
-    limits = Limits(command_deadline=1.0, ping_timeout=1.5)
+    limits = Limits(command_deadline=1.0, ping_timeout=1.5, handshake_deadline=10.0)
     engine = await engine_at(way, Counters(), limits)
     try:
         # Half a megabyte in a second: a system that took whatever its buffers hold would take no more for seconds.
@@ -117,7 +136,7 @@ async def test_callers_behind_a_value_on_a_slow_line_have_their_deadline(server:
 
 
 async def test_a_write_that_takes_the_deadline_does_not_end_the_connection(
-    way: Gateway, monkeypatch: pytest.MonkeyPatch
+    way: Gateway, look: Callable[[], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = Limits(command_deadline=5.0, reply_deadline=60.0, ping_timeout=5.0)
     engine = await engine_at(way, Counters(), limits)
@@ -132,7 +151,7 @@ async def test_a_write_that_takes_the_deadline_does_not_end_the_connection(
             write(data)
             passed += 2 * limits.command_deadline * (len(data) > len(BIG))
 
-        monkeypatch.setattr(connection_module, "monotonic", lambda: monotonic() + passed)
+        monkeypatch.setattr(connection_module, "monotonic", lambda: look() + passed)
         monkeypatch.setattr(connection._transport, "write", slowly)
         way.up = 16384
         asked = asyncio.create_task(engine.execute(Channel.TRACKED, "big", "SET", "big", BIG * 3))

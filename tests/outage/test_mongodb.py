@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -25,12 +25,14 @@ from tests.support.mongo_server import MongoServer
 from tests.support.real_servers import Server
 
 NAME = "greenroom"
+PATIENT = 30.0
+"""Seconds that a change may take which must succeed, on a busy machine."""
 
 
 @pytest.fixture
 async def records(mongo: MongoServer) -> AsyncIterator[MongoRecords]:
     """On a server of its own."""
-    records = await MongoRecords.open(mongo.url(NAME), write_deadline=1.0)
+    records = await MongoRecords.open(mongo.url(NAME), write_deadline=PATIENT)
     yield records
     await records.close()
 
@@ -38,7 +40,7 @@ async def records(mongo: MongoServer) -> AsyncIterator[MongoRecords]:
 @pytest.fixture
 async def shared_records(mongo_url: str) -> AsyncIterator[MongoRecords]:
     """On the server of all tests, which is not killed, and goes on in the end."""
-    records = await MongoRecords.open(mongo_url, write_deadline=1.0)
+    records = await MongoRecords.open(mongo_url, write_deadline=PATIENT)
     yield records
     await records.close()
 
@@ -53,7 +55,8 @@ async def test_a_server_that_goes_away_in_a_transaction_leaves_nothing_of_it(
         mongo.kill()
         return about("After")
 
-    with pytest.raises(RecordUnavailable):
+    # Enough to come to the edit.
+    with hurried(records, 3.0), pytest.raises(RecordUnavailable):
         await records.edit_topic("a", edit, NOON)
     mongo.start()
     await answering(records)
@@ -71,7 +74,7 @@ async def test_a_server_that_stands_still_costs_a_change_its_deadline_alone(
     mongo_shared.freeze()
     try:
         async with asyncio.timeout(20):  # the driver's own helper would go on for 120
-            with pytest.raises(RecordUnavailable):
+            with hurried(shared_records), pytest.raises(RecordUnavailable):
                 await shared_records.put_topic("a", about("After"), NOON)
             with pytest.raises(RecordUnavailable):
                 await shared_records.ping()
@@ -85,9 +88,10 @@ async def test_a_server_that_stands_still_costs_a_change_its_deadline_alone(
 
 @pytest.mark.parametrize("under_way", ["edit", "read", "nothing"])
 async def test_a_record_closed_under_way_fails_at_once(
-    mongo_shared: MongoServer, shared_records: MongoRecords, under_way: str
+    mongo_shared: MongoServer, shared_records: MongoRecords, under_way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shared_records.put_topic("a", about("Before"), NOON)
+    monkeypatch.setattr(shared_records._database, "_write_deadline", 1.0)  # nothing must succeed any more
     if under_way != "nothing":
         mongo_shared.freeze()
     calls: dict[str, Callable[[], asyncio.Task[Any]]] = {
@@ -124,7 +128,7 @@ async def test_a_client_that_is_closed_under_way_ends_the_change_in_time(
         return about("After")
 
     async with asyncio.timeout(20):
-        with pytest.raises(RecordError):
+        with hurried(shared_records, 3.0), pytest.raises(RecordError):
             await shared_records.edit_topic("a", edit, NOON)
         await asyncio.wait(closing)
         for call in (
@@ -146,12 +150,12 @@ async def test_an_unknown_commit_drops_what_it_would_have_made_stale(
 ) -> None:
     monkeypatch.setattr(mongodb_database, "_ABORT", 0.05)
     async with MongoProxy(mongo).serving() as proxy:
-        records = await MongoRecords.open(proxy.url(NAME), write_deadline=1.0)
+        records = await MongoRecords.open(proxy.url(NAME), write_deadline=PATIENT)
         await records.put_topic("a", about("Before"), NOON)
         async with open_platform(valkey.address, database=records) as platform:
             await _near(platform)
             # find, update, insert, commitTransaction: it is carried out, and nobody is told.
-            with proxy.lose_replies(3), pytest.raises(RecordOutcomeUnknown):
+            with hurried(records, 3.0), proxy.lose_replies(3), pytest.raises(RecordOutcomeUnknown):
                 await platform.topics.put("a", about("After"))
             assert proxy.commands[3] == b"commitTransaction"
             await answering(records)
@@ -190,7 +194,7 @@ async def test_a_podcast_is_queued_once_though_the_sweep_behind_it_fails(
             await records.tasks.add_task("p", "a", NOON, max_unfinished=5)
             behind = proxy.commands.index(b"commitTransaction") + 1
             assert len(proxy.commands) > behind
-        with proxy.lose_commands(behind):
+        with hurried_behind(records), proxy.lose_commands(behind):
             requested = await records.tasks.add_task("q", "a", NOON, max_unfinished=5)
         assert proxy.reached
         await answering(records)
@@ -201,7 +205,7 @@ async def test_a_podcast_is_queued_once_though_the_sweep_behind_it_fails(
 
 async def test_an_action_begins_though_old_ones_cannot_be_forgotten(mongo_shared: MongoServer, mongo_url: str) -> None:
     async with tidied(mongo_shared, mongo_url) as (proxy, records):
-        with proxy.lose_commands(1):
+        with hurried_behind(records), proxy.lose_commands(1):
             number = await records.actions.begin(Action(at=NOON, who="ana", kind="drop_key", target="a", why="stale"))
         assert (proxy.reached, proxy.commands[:2]) == (True, [b"insert", b"find"])
         await answering(records)
@@ -210,11 +214,33 @@ async def test_an_action_begins_though_old_ones_cannot_be_forgotten(mongo_shared
 
 @asynccontextmanager
 async def tidied(mongo: MongoServer, url: str) -> AsyncIterator[tuple[MongoProxy, MongoRecords]]:
-    """A record behind a proxy, with a deadline that a test can wait for."""
+    """A record behind a proxy."""
     async with MongoProxy(mongo).serving() as proxy:
-        records = await MongoRecords.open(proxy.url(url.rpartition("/")[2]), write_deadline=1.0)
+        records = await MongoRecords.open(proxy.url(url.rpartition("/")[2]), write_deadline=PATIENT)
         yield proxy, records
         await records.close()
+
+
+@contextmanager
+def hurried(records: MongoRecords, seconds: float = 1.0) -> Iterator[None]:
+    """Give changes a deadline that a test can wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records._database, "_write_deadline", seconds)
+        yield
+
+
+@contextmanager
+def hurried_behind(records: MongoRecords) -> Iterator[None]:
+    """The same for the clean-ups behind changes, and not for the changes, which must succeed."""
+    tidy = records._database.tidy
+
+    async def tidy_hurriedly(work: Callable[[], Awaitable[object]]) -> None:
+        with hurried(records):
+            await tidy(work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records._database, "tidy", tidy_hurriedly)
+        yield
 
 
 async def _near(platform: Platform) -> None:

@@ -12,7 +12,7 @@ import pytest
 from greenroom import Greenroom
 from greenroom.errors import EngineRefused, EngineUnavailable, InvalidInput, RoomClosed, RoomNotOpen
 from tests.support.outage_helpers import Nowhere
-from tests.support.patience import eventually
+from tests.support.patience import eventually, until
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server, valkey_binary
 
@@ -31,6 +31,7 @@ async def test_a_room_whose_server_answers_is_ready(server: Server) -> None:
 async def test_a_server_that_is_away_is_named_with_what_it_holds(server: Server) -> None:
     nowhere = Nowhere().address
     async with Greenroom(server.address, session_address=nowhere) as room:
+        await until(lambda: nowhere in str(room.unavailable) and server.address not in str(room.unavailable))
         with pytest.raises(EngineUnavailable) as caught:
             await room.ready(SOON)
     message = str(caught.value)
@@ -108,6 +109,7 @@ async def test_a_log_in_that_is_refused_with_a_hang_up_has_its_remedy() -> None:
 async def test_a_replica_at_the_address_is_not_ready(server: Server) -> None:
     server.raw()("REPLICAOF", "127.0.0.1", "1")
     async with Greenroom(server.address) as room:
+        await until(lambda: "replica" in str(room.unavailable))
         with pytest.raises(EngineUnavailable, match="replica"):
             await room.ready(SOON)
 

@@ -13,7 +13,7 @@ from greenroom.engine import Channel
 from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.sessions.revocations import Revocations
 from tests.support.gateways import eventually
-from tests.support.patience import until
+from tests.support.patience import be_patient, until
 from tests.support.real_servers import Raw, Server
 
 MANY = 700
@@ -43,7 +43,10 @@ async def connected_again(room: Greenroom, counters: Counters) -> None:
     await eventually(both)
 
 
-async def test_after_many_log_outs_each_connection_carries_every_end_once(server: Server) -> None:
+async def test_after_many_log_outs_each_connection_carries_every_end_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
     counters = Counters()
     async with Greenroom(server.address, counters=counters) as room:
         ends: Revocations = room.sessions.store._ends
@@ -60,7 +63,10 @@ async def test_after_many_log_outs_each_connection_carries_every_end_once(server
         assert calls(raw, "evalsha") - before == 2 * MANY
 
 
-async def test_ends_made_while_others_are_carried_are_carried_too(server: Server) -> None:
+async def test_ends_made_while_others_are_carried_are_carried_too(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
     counters = Counters()
     async with Greenroom(server.address, counters=counters) as room:
         begun = [await room.sessions.start() for _ in range(3)]

@@ -7,7 +7,8 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -36,10 +37,21 @@ from tests.support.worker_processes import asked, swept, task_of, working
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for five seconds what can be waited for in one; a busy store answers within that."""
-    monkeypatch.setattr(recording_store, "DEADLINE", 1.0)
+    """Nobody waits long between two attempts; a busy store has a minute for each."""
+    monkeypatch.setattr(recording_store, "DEADLINE", 60.0)
     monkeypatch.setattr(recording_writer, "AGAIN", 0.05)
     monkeypatch.setattr(studio_worker, "WITHOUT_STORE", 0.05)
+
+
+@contextmanager
+def away(road: Road, how: str) -> Iterator[None]:
+    """Cut or hold a road for a while; a call that is held is given up after a second, not after a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        if how == "hold":
+            patch.setattr(recording_store, "DEADLINE", 1.0)
+        getattr(road, how)()
+        yield
+    road.go_on()
 
 
 @pytest.fixture
@@ -83,14 +95,13 @@ async def test_a_store_that_goes_away_for_a_while_costs_a_recording_nothing(
     listening = Listener(site.open())
     await listening.has(2)
     listening.task.cancel()
-    getattr(road, how)()
-    await attempt.write(1, 2)
-    finishing = asyncio.create_task(attempt.finish())
-    # A call has failed, and the recording has not: it asks again.
-    await until(lambda: "a recording waits for its store" in caplog.text or finishing.done())
-    assert not finishing.done()
-    assert await recordings.whole("p") is None
-    road.go_on()
+    with away(road, how):
+        await attempt.write(1, 2)
+        finishing = asyncio.create_task(attempt.finish())
+        # A call has failed, and the recording has not: it asks again.
+        await until(lambda: "a recording waits for its store" in caplog.text or finishing.done())
+        assert not finishing.done()
+        assert await recordings.whole("p") is None
     await finishing
     assert times(await heard(site.open())) == [0, 1000, 2000]
 
@@ -139,7 +150,6 @@ async def test_a_podcast_that_the_store_alone_does_not_take_ends_as_an_error(
     url: str, gateway: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is asked of a store that takes small objects is not asked for ever."""
-    monkeypatch.setattr(recording_store, "DEADLINE", 5.0)
     monkeypatch.setattr(recording_writer, "PATIENCE", 0.1)
     monkeypatch.setattr(podcasts_module, "PAUSE_MIN", 0.01)
 
@@ -156,7 +166,9 @@ async def test_a_podcast_that_the_store_alone_does_not_take_ends_as_an_error(
         assert (await task_of(platform, podcast_id)).attempts == ATTEMPTS
 
 
-async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: S3Gateway, site: Site) -> None:
+async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(
+    gateway: S3Gateway, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """S3 refuses a put while one of the same name is under way, and nothing is there yet."""
     refusals = [2]
 
@@ -174,6 +186,7 @@ async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: S
     with pytest.raises(RecordingFailed, match="another object"):
         await store.create("p.1.webm", b"another")
     refusals[0] = 10**6
+    monkeypatch.setattr(recording_store, "put_timeout", lambda _: 2.0)
     with pytest.raises(RecordingsUnavailable, match=r"another put of p\.2\.webm"):
         await store.create("p.2.webm", b"never")
     store.close()
@@ -229,23 +242,22 @@ async def test_a_store_that_is_down_is_503_and_closes_sockets_with_1013(
         ):
             assert (await client.get(path, headers={"Range": "bytes=0-99"})).status_code == 206
             so_far = await hear(one, clusters=2)
-            for how in (road.cut, road.hold):
-                how()
-                answer = await client.get(path)
-                told = problem(answer, 503, "unavailable")
-                assert told["detail"] == "the store of recordings does not answer"
-                assert answer.headers["retry-after"] == "1"
-                # What needs no store is answered all the same.
-                tag = {"If-None-Match": "*"}
-                assert (await client.get(path, headers=tag)).status_code == 304
-                assert (await client.get("/health/ready")).status_code == 200
-                async with listener(app.url, podcast_id) as other:
-                    heard_now = await hear(other)
-                assert (heard_now.code, heard_now.reason) == (
-                    1013,
-                    "the recording cannot be read now; try again in a moment",
-                )
-                road.go_on()
+            for how in ("cut", "hold"):
+                with away(road, how):
+                    answer = await client.get(path)
+                    told = problem(answer, 503, "unavailable")
+                    assert told["detail"] == "the store of recordings does not answer"
+                    assert answer.headers["retry-after"] == "1"
+                    # What needs no store is answered all the same.
+                    tag = {"If-None-Match": "*"}
+                    assert (await client.get(path, headers=tag)).status_code == 304
+                    assert (await client.get("/health/ready")).status_code == 200
+                    async with listener(app.url, podcast_id) as other:
+                        heard_now = await hear(other)
+                    assert (heard_now.code, heard_now.reason) == (
+                        1013,
+                        "the recording cannot be read now; try again in a moment",
+                    )
             await hear(one, so_far)
             assert so_far.code == 1013
             again = await client.get(path)
@@ -257,8 +269,9 @@ async def test_a_store_that_is_down_is_503_and_closes_sockets_with_1013(
 async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
     url: str, road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await open_recordings(url, None).create("p.1.webm", b"all")
+    monkeypatch.setattr(recording_store, "DEADLINE", 2.0)
     store = open_recordings(url, None)
-    await store.create("p.1.webm", b"all")
     road.hold()
     silent = await asyncio.gather(*[store.get("p.1.webm") for _ in range(16)], return_exceptions=True)
     assert {type(one) for one in silent} == {RecordingsUnavailable}
@@ -273,6 +286,7 @@ async def test_a_removal_that_was_silent_keeps_no_thread_from_the_next(
     url: str, road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread that waits for the store keeps a process from its end, too."""
+    monkeypatch.setattr(recording_store, "DEADLINE", 2.0)
     store = open_recordings(url, None)
     road.hold()
     silent = await asyncio.gather(*[store.delete("p.1.webm") for _ in range(4)], return_exceptions=True)
@@ -427,9 +441,8 @@ async def test_a_right_that_the_user_does_not_have_is_named(
     ],
 )
 async def test_a_refusal_that_does_not_pass_is_a_wrong_setting(
-    gateway: S3Gateway, url: str, status: int, code: str, wrong: bool, monkeypatch: pytest.MonkeyPatch
+    gateway: S3Gateway, url: str, status: int, code: str, wrong: bool
 ) -> None:
-    monkeypatch.setattr(recording_store, "DEADLINE", 5.0)
     # Where S3 begins its answers with a line of their own, the code comes on the second.
     gateway.answer = lambda _: refused(status, code, head="\n")
     store = open_recordings(url, None)
@@ -494,7 +507,6 @@ async def test_a_variable_that_the_client_cannot_use_is_told_in_one_line(
     url: str, road: Road, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    monkeypatch.setattr(recording_store, "DEADLINE", 60)  # a busy machine takes longer to say what is wrong
     with pytest.raises(InvalidInput, match=r"client|AWS_CONDITIONAL_PUT") as refused:
         await open_recordings(url, None).check()
     assert refused.value.field == "recordings_url"
@@ -520,11 +532,9 @@ async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.Monk
 
 
 async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url: str, road: Road) -> None:
-    for how in (road.cut, road.hold):
-        how()
-        with pytest.raises(RecordingsUnavailable):
+    for how in ("cut", "hold"):
+        with away(road, how), pytest.raises(RecordingsUnavailable):
             await open_recordings(url, None).check()
-        road.go_on()
     await open_recordings(url, None).check()
 
 

@@ -34,6 +34,14 @@ def watched(server: Server, tmp_path: Path) -> Iterator[Watched]:
 
 
 @pytest.fixture
+def guarded(server: Server, tmp_path: Path) -> Iterator[Watched]:
+    """The same, where the sentinels replace a primary that is dead."""
+    server.kill()
+    with Watched(server._binary, tmp_path, down_after=1000) as guarded:
+        yield guarded
+
+
+@pytest.fixture
 def stack() -> Iterator[ExitStack]:
     """Kills what a test has started."""
     with ExitStack() as stack:
@@ -92,42 +100,42 @@ async def test_a_planned_failover_leaves_sessions_and_drops_at_the_new_primary(w
         assert b'"version":2' in value, "the new primary has it"
 
 
-async def test_reads_go_on_while_the_primary_is_killed_and_replaced(watched: Watched) -> None:
+async def test_reads_go_on_while_the_primary_is_killed_and_replaced(guarded: Watched) -> None:
     load = Loads()
-    async with Greenroom(watched.address) as room:
+    async with Greenroom(guarded.address) as room:
         await room.ready(LONG)
         episodes = room.cache(EPISODE, load=load, near_for=timedelta(0))
         await episodes.get("e1")
         _, token = await room.sessions.start(user_id="u1")
-        assert watched.primary.raw()("WAIT", 1, 10_000) == 1
-        watched.primary.kill()
-        promoted = asyncio.create_task(asyncio.to_thread(watched.promoted))
+        assert guarded.primary.raw()("WAIT", 1, 10_000) == 1
+        guarded.primary.kill()
+        promoted = asyncio.create_task(asyncio.to_thread(guarded.promoted))
         while not promoted.done():
             async with asyncio.timeout(BOUND):
                 assert await episodes.get("e1") == Episode("e1")
             await asyncio.sleep(0.05)  # between two reads of the same time; it proves nothing
         await promoted
         await room.ready(LONG)
-        assert clients(watched.replica) == BOTH
+        assert clients(guarded.replica) == BOTH
         found = await room.sessions.read(token)
         assert found is not None
         await episodes.get("e2")
         assert (await episodes.get_result("e2")).outcome is Outcome.HIT
 
 
-async def test_an_invalidation_that_the_old_primary_took_is_sent_to_the_new(watched: Watched) -> None:
+async def test_an_invalidation_that_the_old_primary_took_is_sent_to_the_new(guarded: Watched) -> None:
     load = Loads()
-    async with Greenroom(watched.address) as room:
+    async with Greenroom(guarded.address) as room:
         await room.ready(LONG)
         episodes = room.cache(EPISODE, load=load, near_for=timedelta(0))
         await episodes.get("e1")
-        assert watched.primary.raw()("WAIT", 1, 10_000) == 1
+        assert guarded.primary.raw()("WAIT", 1, 10_000) == 1
         # The replica hears no more: what is dropped now is there after the failover.
-        with watched.replica.frozen():
+        with guarded.replica.frozen():
             load.version = 2
             await episodes.invalidate("e1")
-            watched.primary.kill()
-        await asyncio.to_thread(watched.promoted)
+            guarded.primary.kill()
+        await asyncio.to_thread(guarded.promoted)
         await room.ready(LONG)
         assert await episodes.get("e1") == Episode("e1", 2)
 
@@ -220,7 +228,9 @@ async def test_a_replica_that_is_named_as_the_primary_is_not_read(tmp_path: Path
     replica.raw()("REPLICAOF", "127.0.0.1", 1)
     one = sentinel(stack, tmp_path, replica.port)
     async with Greenroom(address_of([one])) as room:
-        with pytest.raises(EngineUnavailable, match="is said to be the primary, and is a replica"):
+        said = "is said to be the primary, and is a replica"
+        await until(lambda: said in str(room.unavailable))
+        with pytest.raises(EngineUnavailable, match=said):
             await room.ready(timedelta(seconds=2))
         assert (await room.cache(EPISODE, load=Loads()).get_result("e1")).outcome is Outcome.BYPASSED
 
@@ -228,7 +238,7 @@ async def test_a_replica_that_is_named_as_the_primary_is_not_read(tmp_path: Path
 async def test_sentinels_that_are_away_end_no_connection(tmp_path: Path, stack: ExitStack) -> None:
     primary = plain(stack, tmp_path)
     one = sentinel(stack, tmp_path, primary.port)
-    engine = engine_at(Address.parse(address_of([one])))
+    engine = engine_at(Address.parse(address_of([one])), limits=PATIENT)
     assert isinstance(engine, Sentineled)
     await engine.start()
     connection = engine._node.connection(Channel.PLAIN)

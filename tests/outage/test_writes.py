@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,11 +23,12 @@ from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from tests.support.episode_caches import EPISODE, KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.outage_helpers import broken, connected
+from tests.support.patience import PATIENT
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
 TEN = [f"e{n}" for n in range(10)]
-FEW = Limits(outstanding=8)
+FEW = replace(PATIENT, outstanding=8)
 
 
 # Overload --------------------------------------------------------------------------------------------

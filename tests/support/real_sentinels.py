@@ -73,9 +73,13 @@ def address_of(sentinels: Sequence[Server], *, login: str = "", options: str = "
 
 
 class Watched:
-    """A primary, its replica, and three sentinels that watch both."""
+    """A primary, its replica, and three sentinels that watch both.
 
-    def __init__(self, binary: str, directory: Path, *, down_after: int = 1000) -> None:
+    Arguments:
+        down_after: milliseconds of silence after which they replace the primary; by default `fail_over` alone does.
+    """
+
+    def __init__(self, binary: str, directory: Path, *, down_after: int = NEVER) -> None:
         self._stack = ExitStack()
         self.primary, self.replica = (Server(binary, directory) for _ in range(2))
         self._binary = binary
