@@ -42,7 +42,7 @@ def prometheus(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
     with (tmp_path / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS, limits=KEPT) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=NO_TLS, limits=KEPT) as client:
             yield client
     finally:
         process.terminate()
@@ -74,7 +74,8 @@ def test_a_server_that_stands_still_raises_the_alert_until_it_is_back(
         assert service.client.get(f"{API}/topics").status_code == 200
 
     wait_for(lambda: scraped(prometheus), 60, every=0.2)
-    assert firing(prometheus) == set()
+    # Another may fire on a busy machine, as for a scrape that took more than a second.
+    wait_for(lambda: not firing(prometheus) & {"GreenroomWithoutEngine", "not ready"}, 60, every=0.2)
     with valkey.frozen():
 
         def alerted() -> bool:

@@ -130,7 +130,7 @@ def test_a_signal_to_the_main_process_ends_every_worker_and_the_valkey(service: 
     assert len(everyone) >= 4, "the main process, two workers and the Valkey"
     assert service.stop(number) == 0
     wait_for(lambda: not any(one.lives for one in everyone), 30)
-    assert not servers(service.data_dir)
+    wait_for(lambda: not servers(service.data_dir))
     assert "Traceback" not in service.output()
 
 
@@ -152,7 +152,7 @@ def test_a_killed_main_process_takes_its_workers_and_its_valkey_with_it(service:
     assert len(everyone) >= 3
     service.kill()
     wait_for(lambda: not any(one.lives for one in everyone), 40)
-    assert not servers(service.data_dir)
+    wait_for(lambda: not servers(service.data_dir))
 
 
 def test_a_main_process_killed_while_its_workers_start_leaves_none_of_them(tmp_path: Path) -> None:

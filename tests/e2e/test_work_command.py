@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -86,7 +86,13 @@ def generate(service: Service, topic_id: str) -> str:
 
 def held_renderer(pid: int, parts: Path) -> Process:
     """The renderer of a process, stopped when something has been recorded: it will not come to its end by itself."""
-    wait_for(lambda: renderers(pid) and any(part.stat().st_size > 4096 for part in parts.iterdir()), 60)
+
+    def has_recorded() -> bool:
+        with suppress(FileNotFoundError):  # what is there may be replaced meanwhile
+            return any(part.stat().st_size > 4096 for part in parts.iterdir())
+        return False
+
+    wait_for(lambda: renderers(pid) and has_recorded(), 60)
     (renderer,) = renderers(pid)
     renderer.signal(signal.SIGSTOP)
     return renderer
@@ -128,7 +134,7 @@ def test_a_signal_while_a_worker_still_starts_leaves_no_process_behind(tmp_path:
 
 def test_a_stopped_worker_releases_its_task_and_another_finishes_it(serve: Serve, work: Works) -> None:
     service = serve("--sample", "off", "--work", "off")
-    make_longer(service)
+    make_longer(service, stories=3)
     parts = service.data_dir / "recordings" / "parts"
     first = work(service.data_dir)
     podcast_id = generate(service, LONGER)
@@ -153,7 +159,7 @@ def test_a_stopped_worker_releases_its_task_and_another_finishes_it(serve: Serve
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_stopped_service_releases_its_task_and_resumes_it_later(serve: Serve, workers: str) -> None:
     service = serve("--sample", "off", "--workers", workers)
-    make_longer(service)
+    make_longer(service, stories=3)
     parts = service.data_dir / "recordings" / "parts"
     podcast_id = generate(service, LONGER)
     everyone = below(service.process.pid)

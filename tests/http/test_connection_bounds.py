@@ -21,12 +21,16 @@ from tests.support.running_service import Service
 from tests.support.stream_listeners import Inner, inner
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-SHORT = 0.2
-"""Seconds of patience, where a test waits for its end."""
 
 
 class Hasty(HttpProtocol):
-    PATIENCE = SHORT
+    PATIENCE = 0.2
+
+
+class Unhurried(HttpProtocol):
+    """Its patience ends when a test says so: the machine may stand still before what was said is read."""
+
+    PATIENCE = 600
 
 
 class Held:
@@ -74,6 +78,22 @@ async def refused(opened: RawConnection, status: int, slug: str) -> Answer:
 
 def protocols(app: Inner) -> list[Any]:
     return [one for one in app.server.server_state.connections if isinstance(one, HttpProtocol)]
+
+
+async def once(app: Inner, condition: Callable[[Any], Any]) -> Any:
+    """The protocol of the only connection, as soon as a condition of it holds."""
+    await until(lambda: any(condition(one) for one in protocols(app)))
+    (protocol,) = protocols(app)
+    return protocol
+
+
+def end_patience(protocol: Any) -> None:
+    """Do now what it does when its patience is at its end."""
+    timer = protocol._patience
+    assert timer.when() - asyncio.get_running_loop().time() <= protocol.PATIENCE
+    call, arguments = timer._callback, timer._args
+    timer.cancel()
+    call(*arguments)
 
 
 # What waits --------------------------------------------------------------------------------------------
@@ -299,36 +319,50 @@ async def test_trailers_never_become_headers(tmp_path: Path) -> None:
 
 
 async def test_a_head_that_does_not_come_is_408(tmp_path: Path) -> None:
-    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+    async with serving(tmp_path, Unhurried) as app, connected(app.url) as opened:
         opened.say(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        end_patience(await once(app, lambda protocol: protocol._in_head))
         await refused(opened, 408, "request-timeout")
 
 
-@pytest.mark.parametrize("said", [b"", b"\r\n\r\n"], ids=["nothing", "blank lines"])
-async def test_a_connection_that_asks_nothing_is_closed(tmp_path: Path, said: bytes) -> None:
+async def test_a_connection_that_asks_nothing_is_closed(tmp_path: Path) -> None:
     async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
-        opened.say(said)
+        assert await opened.end() == b""
+
+
+async def test_a_connection_of_blank_lines_is_closed(tmp_path: Path) -> None:
+    async with serving(tmp_path, Unhurried) as app, connected(app.url) as opened:
+        protocol = await once(app, lambda protocol: protocol._patience)
+        timer = protocol._patience
+        opened.say(b"\r\n\r\n")
+        await until(lambda: protocol._head_bytes == 4)
+        assert protocol._patience is timer
+        end_patience(protocol)
         assert await opened.end() == b""
 
 
 async def test_blank_lines_do_not_keep_a_connection_alive(tmp_path: Path) -> None:
-    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+    async with serving(tmp_path, Unhurried) as app, connected(app.url) as opened:
         opened.say(LIVE + b"\r\n\r\n")
         assert (await opened.answer()).status == 200
         opened.say(b"\r\n\r\n")
+        end_patience(await once(app, lambda protocol: protocol._patience))
         assert await opened.end() == b""
 
 
 async def test_a_body_that_is_asked_for_and_does_not_come_is_408(tmp_path: Path) -> None:
-    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+    async with serving(tmp_path, Unhurried) as app, connected(app.url) as opened:
         head = b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
         opened.say(head)
         assert (await opened.answer()).status == 100
+        protocol = await once(app, lambda protocol: protocol._patience)
+        end_patience(protocol)  # began before the body was asked for
+        end_patience(protocol)
         await refused(opened, 408, "request-timeout")
 
 
 async def test_a_handshake_with_a_body_is_400(tmp_path: Path) -> None:
-    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+    async with serving(tmp_path) as app, connected(app.url) as opened:
         upgrade = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 10\r\n\r\n"
         opened.say(b"GET /api/v1/podcasts/x/stream HTTP/1.1\r\n" + upgrade)
         await refused(opened, 400, "bad-request")
@@ -336,40 +370,36 @@ async def test_a_handshake_with_a_body_is_400(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"x" * 900])
 async def test_a_body_that_does_not_move_is_408(tmp_path: Path, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+    async with serving(tmp_path, Unhurried) as app, connected(app.url) as opened:
         opened.say(b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + sent)
+        end_patience(await once(app, lambda protocol: protocol._in_body and protocol._moved == len(sent)))
         await refused(opened, 408, "request-timeout")
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 async def test_a_body_that_moves_is_waited_for(tmp_path: Path) -> None:
-    class Patient(HttpProtocol):
-        PATIENCE = 0.05
+    class Moving(Unhurried):
         MOVING = 1
 
     body = b'{"username": "x", "password": "long enough"}'
-    async with serving(tmp_path, Patient) as app, connected(app.url) as opened:
+    async with serving(tmp_path, Moving) as app, connected(app.url) as opened:
         opened.say(b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
-        (protocol,) = protocols(app) or [None]
-        looks = 0
-        for byte in body[:-1]:
-            opened.say(bytes([byte]))
-            await opened.sent()
-            if protocol is None:
-                protocol = protocols(app)[0]
-            before = protocol._patience
-            await until(lambda before=before, protocol=protocol: protocol._patience is not before or opened.is_closed)
-            looks += 1
-        assert looks == len(body) - 1
+        protocol = await once(app, lambda protocol: protocol._in_body and protocol._patience)
+        for number in range(1, len(body)):
+            opened.say(body[number - 1 : number])
+            await until(lambda number=number: protocol._moved == number)
+            end_patience(protocol)
+            assert protocol._patience is not None, "it waits on"
         opened.say(body[-1:])  # nobody looks at a body that is whole
         assert (await opened.answer()).status == 422
 
 
 async def test_an_application_that_takes_its_time_is_waited_for(tmp_path: Path) -> None:
     held = Held()
-    async with serving(tmp_path, Hasty, held) as app, connected(app.url) as opened:
+    async with serving(tmp_path, held=held) as app, connected(app.url) as opened:
         opened.say(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(3 * SHORT)  # the bound under test is one of time; too short a sleep is green, never red
+        protocol = await once(app, lambda _: held.asked)
+        assert protocol._patience is None, "it waits for nothing of the client"
         held.gate.set()
         assert (await opened.answer()).status == 404
 

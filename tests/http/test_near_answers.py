@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from greenroom_platform.http.near_answers import NOT_PLAIN
 from tests.support.both_ways import BothWays, Exchange, both_ways, edit, request_of
+from tests.support.patience import be_patient
 from tests.support.running_service import API
 from tests.support.stream_listeners import TOPIC
 
@@ -23,6 +24,7 @@ SNIPPET = {"topic_id": TOPIC, "title": "A title", "text_content": "Some text."}
 @pytest.fixture
 async def ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BothWays]:
     """A service with 21 snippets in one topic."""
+    be_patient(monkeypatch)
     async with both_ways(tmp_path, monkeypatch, allowed_origins=ALLOWED) as ways:
         for _ in range(21):
             await edit(ways, "POST", "/snippets", json.dumps(SNIPPET).encode())

@@ -21,7 +21,7 @@ from greenroom_platform.http.app import create_app
 from greenroom_platform.http.routes.podcasts import LONGEST_WAIT, PER_ADDRESS
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.platform import Platform, open_platform
-from tests.support.counted_tasks import STEPS, statuses_of
+from tests.support.counted_tasks import STEPS
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server
 from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Serve, Service, running
@@ -37,7 +37,9 @@ _addresses = (f"203.0.{number // 250}.{number % 250 + 1}" for number in count())
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all tests, behind a proxy that says who the client is; the tests themselves are its worker."""
-    service = Service(tmp_path_factory.mktemp("serve"), *FLAGS, env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
+    service = Service(
+        tmp_path_factory.mktemp("serve"), *FLAGS, env={"GREENROOM_EDITOR_TOKEN": TOKEN}, hurried=False
+    ).start()
     for topic_id in (TOPIC, f"{TOPIC}_too"):
         service.client.put(f"{API}/topics/{topic_id}", json=DRAFT, headers=service.editor).raise_for_status()
     yield service
@@ -290,14 +292,19 @@ async def test_all_who_follow_see_each_status_in_order(
     service: Service, ask: Asks, platform: Platform, flushed: bool
 ) -> None:
     url, claim = await begun(ask, platform)
-    seen: dict[str, list[str]] = {"poller": [], "long poller": [], "listener": []}
+    seen: dict[str, list[str]] = {"poller": [], "long poller": [], "listener": [], "library": []}
+
+    async def follow() -> None:
+        async for one in platform.statuses.follow(claim.podcast_id):
+            seen["library"].append(one.status)
+
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS, limits=KEPT) as client:
         tasks = [
             asyncio.create_task(poller(client, url, seen["poller"])),
             asyncio.create_task(long_poller(client, url, seen["long poller"])),
             asyncio.create_task(listener(client, url, seen["listener"])),
+            asyncio.create_task(follow()),
         ]
-        following = asyncio.create_task(statuses_of(platform.statuses.follow(claim.podcast_id)))
         raw = service.raw()
         for status in STEPS:
             if status != "queued":
@@ -311,7 +318,7 @@ async def test_all_who_follow_see_each_status_in_order(
     for who, statuses in seen.items():
         assert list(dict.fromkeys(statuses)) == list(STEPS), who
         assert statuses == sorted(statuses, key=STEPS.index), who
-    assert seen["long poller"] == seen["listener"] == await following == list(STEPS)
+    assert seen["long poller"] == seen["listener"] == seen["library"] == list(STEPS)
 
 
 # The event stream ------------------------------------------------------------------------------------

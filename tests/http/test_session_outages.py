@@ -42,7 +42,7 @@ def refused(person: Person, method: str, path: str, body: Any) -> None:
     """It must be 503, soon, and leave the cookie where it is."""
     began = monotonic()
     answer = person.client.request(method, API + path, json=body)
-    assert monotonic() - began < 3, "the deadline of its commands is half a second"
+    assert monotonic() - began < 12, "the deadline of its commands is half a second, and a machine may stand still"
     problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["cache-control"] in ("private, no-store", "no-store")

@@ -34,7 +34,7 @@ SECOND = timedelta(seconds=1)
 def other(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Another process of the service, on the same server and record."""
     env = {"GREENROOM_EDITOR_TOKEN": TOKEN} | SERVE_ENV
-    other = Service(tmp_path_factory.mktemp("other"), env=env, data_dir=service.data_dir).start()
+    other = Service(tmp_path_factory.mktemp("other"), env=env, data_dir=service.data_dir, hurried=False).start()
     yield other
     other.stop()
 

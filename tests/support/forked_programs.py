@@ -23,6 +23,9 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any, NoReturn
 
+PATIENT = "TESTS_PATIENT"
+"""A variable in the environment of a program for which nothing is over because the machine stood still."""
+
 
 class Forked:
     """A forked program, with the part of `subprocess.Popen` that tests use."""
@@ -190,11 +193,14 @@ def _warm() -> None:
 
 
 def _main(descriptor: int) -> NoReturn:
+    import pytest
     from argon2 import PasswordHasher
 
     import greenroom.cli
+    from greenroom.engine import Limits
     from greenroom_platform.accounts import passwords
     from tests.support.forked_workers import fork_workers
+    from tests.support.patience import be_patient
 
     _warm()
     asking = socket.socket(fileno=descriptor)
@@ -207,6 +213,10 @@ def _main(descriptor: int) -> NoReturn:
     # Each real hash takes a third of a second of both cores; `tests/integration/accounts` holds what they must cost.
     cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
     setattr(passwords, "PasswordHasher", cheap)  # noqa: B010
+    if PATIENT in os.environ:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(Limits, "max_staleness", Limits().max_staleness)  # clients are told of it
+        be_patient(patch)
     fork_workers()
     greenroom.cli.main()
     raise AssertionError("it ends by itself")

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.support.forked_programs import Forked, start
+from tests.support.forked_programs import PATIENT, Forked, start
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw
 
@@ -37,6 +37,10 @@ KEPT = httpx.Limits(keepalive_expiry=2)
 """The server closes a connection that is idle for 5 s: a client must not be using it in that moment."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What every HTTP client of a test is given: made for each, with all public certificates, it takes 25 ms."""
+_SERVERS = {f"--{name}-url" for name in ("valkey", "cache", "session")} | {
+    f"GREENROOM_{name}_URL" for name in ("VALKEY", "CACHE", "SESSION")
+}
+"""Flags and variables that name a Valkey which a service has not started itself."""
 _ADDRESS = re.compile(r"http://\S+:\d+")
 
 
@@ -80,6 +84,8 @@ class Service:
         under: a program that starts it, with its arguments.
         executed: whether the program is executed, and not forked from a process that has imported it; what is forked
             hashes passwords cheaply.
+        hurried: whether it gives up on its Valkey as soon as the product does, and not after a minute. So is one whose
+            Valkey is the test's own, and what is executed.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class Service:
         data_dir: Path | None = None,
         under: Sequence[str] = (),
         executed: bool = False,
+        hurried: bool = True,
     ) -> None:
         self.data_dir = data_dir or directory / "data"
         self._printed = directory / "output"
@@ -98,6 +105,8 @@ class Service:
         self._executed = executed or bool(under)
         # What a killed service leaves among the temporary files goes with the test's directory.
         self._env = environment({"TMPDIR": str(directory)} | FREELY | (env or {}))
+        if not (hurried or _SERVERS & {*flags, *self._env}):
+            self._env[PATIENT] = "1"
         self._process: subprocess.Popen[bytes] | Forked | None = None
         self.url = ""
         self.token = ""
@@ -198,7 +207,7 @@ class Service:
 
 
 Serve = Callable[..., Service]
-"""Starts a service, given its flags, and `home`, `env` and `data_dir` by keyword; see the fixture `serve`."""
+"""Starts a service, given its flags, and the rest by keyword; see the fixture `serve`."""
 
 
 @asynccontextmanager

@@ -14,7 +14,15 @@ from tests.support.running_service import CONTROL_TOKEN, TOKEN, Serve, Service
 @pytest.fixture(scope="session")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The `greenroom serve` of all files that ask for no settings of their own."""
-    service = _begun(tmp_path_factory, {})
+    service = _begun(tmp_path_factory, {}, hurried=False)
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_hurried_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The same for files of which some stop its Valkey."""
+    service = _begun(tmp_path_factory, {}, hurried=True)
     yield service
     service.stop()
 
@@ -27,20 +35,25 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """
     own = getattr(request.module, "SERVE_ENV", None)
     if own is None:
-        yield request.getfixturevalue("shared_service")
+        yield request.getfixturevalue("shared_hurried_service" if _is_hurried(request) else "shared_service")
         return
-    service = _begun(tmp_path_factory, own)
+    service = _begun(tmp_path_factory, own, hurried=_is_hurried(request))
     yield service
     service.stop()
 
 
-def _begun(directories: pytest.TempPathFactory, own: dict[str, str]) -> Service:
+def _is_hurried(request: pytest.FixtureRequest) -> bool:
+    """Elsewhere tests stop, kill and cut off servers as they like."""
+    return request.path.parent.name not in ("http", "e2e")
+
+
+def _begun(directories: pytest.TempPathFactory, own: dict[str, str], *, hurried: bool) -> Service:
     env = {"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_CONTROL_TOKEN": CONTROL_TOKEN} | own
-    return Service(directories.mktemp("serve"), env=env).start()
+    return Service(directories.mktemp("serve"), env=env, hurried=hurried).start()
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
     """Starts services in the test's directory with the tests' token, and ends them after the test, however it went."""
     with ExitStack() as stack:
 
@@ -50,12 +63,18 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             env: dict[str, str] | None = None,
             data_dir: Path | None = None,
             executed: bool = False,
+            hurried: bool = _is_hurried(request),
         ) -> Service:
             directory = tmp_path / home
             directory.mkdir(exist_ok=True)
             token = {"GREENROOM_EDITOR_TOKEN": TOKEN}
             service = Service(
-                directory, *flags, env=token if env is None else env, data_dir=data_dir, executed=executed
+                directory,
+                *flags,
+                env=token if env is None else env,
+                data_dir=data_dir,
+                executed=executed,
+                hurried=hurried,
             )
             stack.callback(service.kill)
             return service.start()

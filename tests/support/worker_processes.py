@@ -173,10 +173,10 @@ def make_topic(service: Service, topic_id: str = TOPIC, *texts: str) -> None:
         service.client.post(f"{API}/snippets", json=snippet, headers=service.editor).raise_for_status()
 
 
-def make_longer(service: Service) -> None:
-    """A topic whose podcast of a minute takes a second to make."""
+def make_longer(service: Service, stories: int = 1) -> None:
+    """A topic whose podcast of a minute for each story takes as many seconds to make."""
     _, snippets = sample("ocean_science")
-    make_topic(service, LONGER, snippets[0].text_content)
+    make_topic(service, LONGER, *(one.text_content for one in snippets[:stories]))
 
 
 def renderers(pid: int) -> set[process_tree.Process]:
