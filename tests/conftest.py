@@ -46,7 +46,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "own_budget: the times of the product hold: deadlines, silence, leases; else they are much longer"
     )
-    config.addinivalue_line("markers", "soon_given_up: the nodes of the test's cluster give a silent one up after 1 s")
     config.addinivalue_line("markers", "time_intensive: of the suites that dogpile.cache ships")
     config.addinivalue_line("markers", "once_on_cluster: one of its other parameters is enough there")
 

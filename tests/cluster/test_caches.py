@@ -131,7 +131,6 @@ async def test_many_values_are_found_where_their_slots_have_gone(
 # Kept invalidations ----------------------------------------------------------------------------------
 
 
-@pytest.mark.soon_given_up
 async def test_a_new_primary_is_sent_lost_invalidations_before_it_is_read(cluster: Cluster, back: Back) -> None:
     load = Loads()
     backing, other = await back(cluster), await back(cluster)
@@ -156,7 +155,6 @@ async def test_a_new_primary_is_sent_lost_invalidations_before_it_is_read(cluste
     assert await elsewhere.get(one) == Episode(one, 2)
 
 
-@pytest.mark.soon_given_up
 async def test_a_successor_is_told_by_who_asks_for_nothing(cluster: Cluster, back: Back) -> None:
     load = Loads()
     backing = await back(cluster, limits=Limits(topology_interval=600))
@@ -501,7 +499,6 @@ async def test_a_migrating_group_is_read_where_it_is_and_blocks_no_node(cluster:
     assert await pages.get(show="s", number=number) == Episode(f"s{number}", 2)
 
 
-@pytest.mark.soon_given_up
 async def test_a_page_that_a_failover_has_lost_from_its_group_is_dropped(cluster: Cluster, back: Back) -> None:
     version = 1
 

@@ -257,7 +257,6 @@ async def test_a_node_that_is_left_first_answers_what_it_was_sent(steady: Cluste
         assert await call == 1
 
 
-@pytest.mark.soon_given_up
 async def test_a_cluster_down_for_one_shard_costs_one_call_its_deadline(cluster: Cluster, connect: Connect) -> None:
     engine = await connect(cluster, limits=Limits(probe_max=60, command_deadline=3))
     victim, well = cluster.primaries[:2]
@@ -277,7 +276,6 @@ async def test_a_cluster_down_for_one_shard_costs_one_call_its_deadline(cluster:
     assert await engine.execute(Channel.TRACKED, key, "SET", key, "v") == b"OK"
 
 
-@pytest.mark.soon_given_up
 async def test_a_killed_primary_costs_only_its_own_keys_and_only_for_a_while(
     cluster: Cluster, connect: Connect
 ) -> None:

@@ -215,7 +215,6 @@ async def test_a_fill_that_its_slot_overtakes_is_not_current_after_a_drop(
     assert await loading.get(one) == Episode(one, 2)
 
 
-@pytest.mark.soon_given_up
 async def test_a_truth_that_its_node_has_lost_is_whole_again_for_who_starts(cluster: Cluster, back: Back) -> None:
     """Prevents: the truth's node fails over to a replica without it · who starts takes old values for current."""
     load = Loads()

@@ -23,7 +23,6 @@ DAY = timedelta(days=1)
 # Failovers -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.soon_given_up
 async def test_a_killed_primary_s_sessions_are_all_there_on_its_replica(cluster: Cluster, process: Process) -> None:
     here, there = await process(cluster), await process(cluster)
     begun = [await here.start(SIGNED_IN) for _ in range(60)]
@@ -114,7 +113,6 @@ async def test_a_planned_failover_loses_no_change(cluster: Cluster, process: Pro
         assert count >= done[session] if session in unknown else count == done[session]
 
 
-@pytest.mark.soon_given_up
 async def test_an_end_that_a_failover_has_lost_is_made_again_before_anyone_reads(
     cluster: Cluster, process: Process
 ) -> None:
@@ -202,7 +200,6 @@ async def test_a_socket_survives_its_session_s_move_and_closes_at_its_end(
             await watch.over.wait()
 
 
-@pytest.mark.soon_given_up
 async def test_a_socket_closes_if_its_session_ended_while_its_shard_was_away(
     cluster: Cluster, process: Process
 ) -> None:

@@ -20,7 +20,6 @@ ASKED = 2
 """Attempts of the first call that are answered."""
 
 
-@pytest.mark.soon_given_up
 async def test_a_deadline_between_two_refusals_spares_the_next_calls(cluster: Cluster, connect: Connect) -> None:
     """The call was refused, asked again, and its deadline came before the answer: as on any busy machine."""
     victim, well = cluster.primaries[:2]

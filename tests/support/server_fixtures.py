@@ -84,10 +84,9 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster of its own for one test; where nodes go away, the mark `soon_given_up` lets the others notice."""
-    soon = request.node.get_closest_marker("soon_given_up") is not None
-    cluster = Cluster(valkey_binary(), tmp_path, timeout=1000 if soon else 60_000)
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own for one test, of nodes that are soon given up: a planned failover needs that too."""
+    cluster = Cluster(valkey_binary(), tmp_path)
     try:
         cluster.start()
         yield cluster
