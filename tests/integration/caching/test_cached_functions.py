@@ -229,9 +229,7 @@ async def test_a_change_drops_what_it_makes_stale_before_and_after(site: Site) -
         ]
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("wrong", ["the function", "a key", "parts", "a list", "a coroutine"])
-@pytest.mark.own_budget
 async def test_a_change_of_what_is_no_target_is_refused_at_the_call(site: Site, wrong: str) -> None:
     episode, dropped = site.episode, list[str]()
 
