@@ -44,8 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "one_server: a test of a file that is `on_cluster`, which needs one server")
     config.addinivalue_line("markers", "one_kind: says nothing of the kind of server: the wheel's Valkey is enough")
     config.addinivalue_line(
-        "markers", "own_budget: the times of the product hold: deadlines, silence, leases; else they are much longer"
+        "markers", "own_budget: a call takes no longer than the engine allows, however busy the machine"
     )
+    config.addinivalue_line("markers", "own_limits: connections and leases have the product's times, calls have not")
     config.addinivalue_line("markers", "time_intensive: of the suites that dogpile.cache ships")
     config.addinivalue_line("markers", "once_on_cluster: one of its other parameters is enough there")
 

@@ -22,6 +22,7 @@ from tests.support.visitors import (
     Visitor,
     heard,
     notice,
+    patched,
     shown,
     sign_in,
     until,
@@ -224,7 +225,7 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
     until(page, f"{AUDIO}.currentTime === 0")
     keys.press("Tab")
     expect(page.get_by_label("Speed")).to_be_focused()
-    with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+    with patched(page):
         keys.press("ArrowDown")
     expect(page.get_by_label("Speed")).to_have_value("1.25")
     keys.press("Tab")

@@ -11,11 +11,12 @@ from tests.support.patience import wait_for
 from tests.support.running_service import API, Service
 from tests.support.visitors import (
     PASSWORD,
-    PATIENCE,
     WITH_CHROMIUM,
     Visitor,
+    arrived,
     cards,
     notice,
+    patched,
     shown,
     sign_in,
     sign_up,
@@ -31,7 +32,7 @@ WHO = "You are not signed in. What you choose is kept for this visit."
 
 def choose_speed(page: Page, speed: str) -> None:
     """Choose it, and wait until the service has kept it."""
-    with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+    with patched(page):
         page.locator("#default-speed").select_option(speed)
 
 
@@ -43,7 +44,7 @@ def begin(page: Page, speed: str) -> None:
 
 
 def prefer(page: Page, topic: str) -> None:
-    with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+    with patched(page):
         page.get_by_role("checkbox", name=topic).check()
 
 
@@ -147,7 +148,7 @@ def test_an_answer_from_before_one_signed_in_does_not_sign_out(visitor: Visit) -
 
     page.route(f"**{API}/session", hold)
     page.evaluate("new BroadcastChannel('greenroom.session').postMessage('changed')")
-    wait_for(lambda: page.evaluate("true") and bool(held), PATIENCE)
+    arrived(page, held)
     sign_up(page, "jill")
     with page.expect_event("requestfinished", lambda request: request.url.endswith(f"{API}/session")):
         held[0][0].fulfill(response=held[0][1])

@@ -11,7 +11,18 @@ from playwright.sync_api import Page, Route, ViewportSize, expect
 
 from tests.support.patience import wait_for
 from tests.support.running_service import API, Service
-from tests.support.visitors import PATIENCE, WITH_CHROMIUM, Visitor, cards, notice, shown, titles, visit
+from tests.support.visitors import (
+    PATIENCE,
+    WITH_CHROMIUM,
+    Visitor,
+    arrived,
+    cards,
+    notice,
+    patched,
+    shown,
+    titles,
+    visit,
+)
 
 pytestmark = WITH_CHROMIUM
 
@@ -140,7 +151,7 @@ def test_preferred_topics_are_marked_come_first_and_are_found_again(visitor: Vis
     before = cards(page)
     for name in ("Space Exploration", "Mind and Memory"):
         button = page.get_by_role("button", name=f"Follow {name}")
-        with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+        with patched(page):
             button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
         expect(button).to_have_text("Following")
@@ -238,7 +249,7 @@ def test_while_it_waits_it_shows_where_the_answer_will_be(visitor: Visit) -> Non
     page.goto(visiting.url)
     expect(page.locator(".card.skeleton").first).to_be_visible()
     expect(page.locator("#main")).to_have_attribute("aria-busy", "true")
-    wait_for(lambda: page.evaluate("true") and bool(held), PATIENCE)
+    arrived(page, held)
     held[0].fallback()
     expect(page.locator(".card.skeleton")).to_have_count(0)
     expect(page.locator("#main")).not_to_have_attribute("aria-busy", "true")
@@ -385,7 +396,7 @@ def test_topics_and_stories_are_found_as_one_types(service: Service, visitor: Vi
     box, found = page.get_by_role("searchbox"), page.locator("#search-found")
     page.route("**/api/v1/search?q=ocean*", lambda route: held.append(route))
     box.fill("ocean")
-    wait_for(lambda: page.evaluate("true") and bool(held), PATIENCE)
+    arrived(page, held)
     box.fill("quok")
     expect(found.get_by_role("link")).to_have_text(["Quokkas", "A quokka smiles"])
     expect(found.get_by_role("status")).to_have_text("1 topic, 1 story")

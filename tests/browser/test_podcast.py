@@ -20,6 +20,7 @@ from tests.support.visitors import (
     Visitor,
     heard,
     notice,
+    patched,
     shown,
     sign_in,
     sign_up,
@@ -283,7 +284,7 @@ def test_after_a_reload_one_goes_on_where_one_was_and_back_from_there(long: str,
 
 def test_the_speed_is_kept_in_the_session_and_found_after_a_reload(short: str, visitor: Visit) -> None:
     page = visitor().open(link(short, SHORT))
-    with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+    with patched(page):
         page.get_by_label("Speed").select_option("1.5")
     assert value(page, "playbackRate") == 1.5
     page.reload()
@@ -294,7 +295,7 @@ def test_the_speed_is_kept_in_the_session_and_found_after_a_reload(short: str, v
     assert value(page, "playbackRate") == 1.5
     visit(page, "#/you")
     expect(page.locator("#default-speed")).to_have_value("1.5")
-    with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+    with patched(page):
         page.locator("#default-speed").select_option("2")
     assert value(page, "playbackRate") == 2
 

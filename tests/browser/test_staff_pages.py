@@ -9,11 +9,10 @@ from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Page, Route, ViewportSize, expect
 
-from tests.support.patience import wait_for
 from tests.support.people import people_of
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, TOKEN, Service
-from tests.support.visitors import PATIENCE, WITH_CHROMIUM, Visitor, saved
+from tests.support.visitors import WITH_CHROMIUM, Visitor, arrived, saved
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
@@ -145,7 +144,7 @@ def test_what_is_typed_right_after_a_save_stays(service: Service, visitor: Visit
     press(page, "Save")
     expect(page.locator("#receipt")).to_contain_text("Saved.")
     description.fill("Twice.")
-    wait_for(lambda: page.evaluate("true") and bool(listed), PATIENCE)
+    arrived(page, listed)
     listed[0].continue_()
     saved(page)
     page.unroute(f"**{API}/topics")
@@ -288,7 +287,7 @@ def test_of_two_files_the_last_is_shown_and_elsewhere_none_is_taken(service: Ser
     for name in ("first", "second"):
         page.locator("#file").set_input_files({"name": f"{name}.ndjson", "mimeType": "x", "buffer": b"no json\n"})
         expect(page.locator(".outcome")).to_contain_text(f"Looking at {name}.ndjson")
-    wait_for(lambda: page.evaluate("true") and len(waiting) == 2, PATIENCE)
+    arrived(page, waiting, 2)
     first, second = waiting
     second.continue_()
     expect(page.locator(".outcome h3")).to_have_text("second.ndjson")

@@ -27,6 +27,7 @@ from tests.support.visitors import (
     Visitor,
     heard,
     notice,
+    patched,
     sign_up,
     slowly,
     until,
@@ -141,7 +142,7 @@ def test_a_restart_of_the_server_is_told_and_the_podcast_goes_on(serve: Serve, v
 def test_two_tabs_listen_to_one_podcast_and_one_goes(service: Service, visitor: Visit) -> None:
     visiting = visitor()
     first = visiting.open(f"#/topics/{LONG}")
-    with first.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+    with patched(first):
         first.get_by_role("button", name=f"Follow {NAMES[LONG]}").click()
 
     def streamed() -> object:
@@ -188,7 +189,7 @@ def test_a_session_that_ends_elsewhere_is_told_and_the_podcast_goes_on(service: 
 def test_who_signs_in_while_listening_goes_on_listening(service: Service, visitor: Visit) -> None:
     visiting = visitor()
     page = visiting.open(f"#/topics/{LONG}")
-    with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+    with patched(page):
         page.get_by_role("button", name=f"Follow {NAMES[LONG]}").click()
     make(page, LONG)
     with held(service) as renderer:

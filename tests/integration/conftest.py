@@ -2,12 +2,4 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.support.patience import be_patient
-
-
-@pytest.fixture(autouse=True)
-def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("own_budget") is None:
-        be_patient(monkeypatch)
+from tests.support.patience import patience as patience

@@ -6,15 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.patience import be_patient
+from tests.support.patience import patience as patience
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
-
-
-@pytest.fixture(autouse=True)
-def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("own_budget") is None:
-        be_patient(monkeypatch)
 
 
 @pytest.fixture

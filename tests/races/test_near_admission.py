@@ -220,7 +220,7 @@ async def test_an_absence_kept_near_ends_with_the_creation(server: Server, back:
     assert await cache.get("e1") == Episode("e1", 1)
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_nothing_is_served_near_from_a_connection_that_is_silent(
     server: Server, proxy: Proxy, back: Back
 ) -> None:
@@ -239,7 +239,7 @@ async def test_nothing_is_served_near_from_a_connection_that_is_silent(
     assert (await read).value == Episode("e1", 2)
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_nothing_is_served_near_by_a_loop_that_was_blocked(server: Server, back: Back) -> None:
     write(server, 1)
     cache = await near_cache(back, server)

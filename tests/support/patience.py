@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -17,21 +17,30 @@ PATIENT = Limits(
     command_deadline=60, handshake_deadline=60, ping_after=60, ping_timeout=60, topology_interval=60, role_interval=60
 )
 """For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
-_UNHURRIED = Limits(command_deadline=60, handshake_deadline=60, ping_timeout=60)
+_UNHURRIED = astuple(Limits(command_deadline=60, handshake_deadline=60, ping_timeout=60))
 
 
-def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def be_patient(monkeypatch: pytest.MonkeyPatch, *, limits: bool = True) -> None:
     """Let nothing be over because the test, a server or the machine stood still for some seconds.
+
+    Arguments:
+        limits: whether connections and leases are patient too, and not calls alone.
 
     Prevents: a server stands still for half a second · a call has its deadline, or the connection is taken for silent
     · what the test says of the answer is not so. And: a process stands still for a second · its lease lapses · another
     loads as well.
     """
     monkeypatch.setattr(Engine, "call_budget", 60.0)
-    own = inspect.signature(Limits).parameters
-    defaults = (getattr(_UNHURRIED, name) for name in own)
-    monkeypatch.setattr(Limits.__init__, "__defaults__", tuple(defaults))
-    monkeypatch.setattr("greenroom.caching.lease.LIFE", 60.0)
+    if limits:
+        monkeypatch.setattr(Limits.__init__, "__defaults__", _UNHURRIED)
+        monkeypatch.setattr("greenroom.caching.lease.LIFE", 60.0)
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all tests of a folder whose conftest imports it, but for what the marks `own_budget` and `own_limits` say."""
+    if request.node.get_closest_marker("own_budget") is None:
+        be_patient(monkeypatch, limits=request.node.get_closest_marker("own_limits") is None)
 
 
 async def until(condition: Callable[..., Any], seconds: float = 30.0) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sized
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -110,6 +110,17 @@ def visit(page: Page, address: str) -> None:
 def until(page: Page, expression: str) -> None:
     """Wait for something that no element shows. Not by the browser's own polling, which the page's policy forbids."""
     wait_for(lambda: bool(page.evaluate(expression)), PATIENCE, every=0.05)
+
+
+def arrived(page: Page, held: Sized, number: int = 1) -> None:
+    """Wait until a route that only keeps requests has got as many."""
+    # What happens in a page is only told while something is asked of the browser.
+    wait_for(lambda: page.evaluate("true") and len(held) >= number, PATIENCE)
+
+
+def patched(page: Page) -> AbstractContextManager[object]:
+    """A block at whose end a change that the page has sent in it has been made."""
+    return page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok)
 
 
 def heard(page: Page) -> float:

@@ -368,7 +368,7 @@ async def test_a_fill_after_scripts_were_flushed_is_stored_and_kept_near(server:
 # The life of a lease --------------------------------------------------------------------------------
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_a_lease_lives_a_second_whatever_its_loader_s_deadline(server: Server, back: Back) -> None:
     cache, load = await held(back, server)
     reading = asyncio.create_task(cache.get_result("e1"))
@@ -379,7 +379,7 @@ async def test_a_lease_lives_a_second_whatever_its_loader_s_deadline(server: Ser
     assert releases.BACKOFF <= releases.LIFE  # a failure that lived longer would count as lapsed
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Server, back: Back) -> None:
     cache = cache_of(await back(server), Loads())
     leases = cache._ladder.loads.steps.leases
@@ -392,7 +392,7 @@ async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Serve
     holder.release()
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_a_lease_is_renewed_while_its_load_waits_for_a_thread(
     server: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:

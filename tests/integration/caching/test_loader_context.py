@@ -29,7 +29,7 @@ class Show(msgspec.Struct, frozen=True):
 SHOW = Keyspace("show:{show_id}", Show, ttl=MINUTES)
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_loaders_run_in_the_context_in_which_the_room_was_opened(valkey: Server) -> None:
     seen: list[str] = []
 

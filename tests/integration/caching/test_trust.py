@@ -22,7 +22,7 @@ MUTE = Limits(command_deadline=60, ping_after=60)
 """No pings."""
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
     valkey: Server, proxy: Proxy, back: Back
 ) -> None:
@@ -47,7 +47,7 @@ async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
     replies.release()
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, back: Back) -> None:
     cache = cache_of(await back(valkey, limits=MUTE), Loads(), near_for=30)
     cache._near._max_staleness = Limits().max_staleness  # although nothing is pinged
@@ -69,7 +69,7 @@ async def test_a_bound_of_near_and_a_budget_are_the_engine_s_own(valkey: Server,
     assert backing.engine.call_budget == 7
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_an_idle_connection_is_asked_often_enough_to_be_trusted(valkey: Server, back: Back) -> None:
     cache = cache_of(await back(valkey), Loads(), near_for=30)
     await cache.get("e1")

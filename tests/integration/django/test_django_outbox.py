@@ -349,7 +349,7 @@ def test_a_drop_that_fails_stays_and_does_not_fail_the_change(
     assert send_left(older_than=NOW) == 2
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 def test_a_server_that_hangs_leaves_the_rows_and_the_change(shop: Any, rows: Any, project: Server) -> None:
     row = shop.Episode.objects.create(show="s", number=1, title="one")
     assert shop.episode("s", 1)

@@ -112,7 +112,7 @@ async def test_exactly_what_is_told_is_dropped_and_then_acknowledged(valkey: Ser
         assert sum(counters.foreign_lag.counts) == 1
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_nothing_is_acknowledged_before_the_server_has_dropped_it(valkey: Server, records: Told) -> None:
     async with watching(valkey, records) as (_, counters):
         keys = make_stale(valkey)

@@ -202,7 +202,7 @@ async def test_an_expired_certificate_is_refused(valkey: Server, authority: Auth
     assert "its certificate has expired; renew it on the server" in found
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_a_server_that_does_not_answer_the_handshake_is_told_of(valkey: Server) -> None:
     found = str(await trouble(valkey.address.replace("valkey://", "valkeys://")))
     assert "if it does not speak TLS there, use its port for TLS" in found

@@ -317,7 +317,7 @@ async def test_an_opening_counts_groups_that_were_left_as_dropped(
         assert not other.room.pending_drops.any
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_an_opening_without_the_server_reads_no_group_that_was_left(
     writer: Process, valkey: Server, database: Path
 ) -> None:

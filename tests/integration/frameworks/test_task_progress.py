@@ -112,7 +112,7 @@ def test_a_server_that_is_away_fails_no_task(caplog: pytest.LogCaptureFixture) -
     assert "the progress of a task could not be stored" in caplog.text
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 def test_an_end_is_told_when_the_server_is_back(valkey: Server, room: Greenroom) -> None:
     tasks = TaskProgress(room)
     tasks.running("a", 1)
@@ -129,7 +129,7 @@ def test_an_end_is_told_when_the_server_is_back(valkey: Server, room: Greenroom)
         assert list(seen) == [TaskStatus(status="done", done=1, result=7)]
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 def test_an_end_that_cannot_be_stored_holds_up_no_later_one(valkey: Server, room: Greenroom) -> None:
     tasks = TaskProgress(room)
     tasks.running("a", 1)
@@ -144,7 +144,7 @@ def test_an_end_that_cannot_be_stored_holds_up_no_later_one(valkey: Server, room
     assert tasks.get("a") == TaskStatus(status="done", done=1)
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 def test_an_end_whose_server_stays_away_holds_up_no_later_one(valkey: Server, room: Greenroom) -> None:
     class OneAway(TaskProgress):
         async def _tell_end(self, task_id: str, end: Any) -> None:

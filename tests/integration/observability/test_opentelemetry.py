@@ -107,7 +107,7 @@ async def test_a_batch_is_named_as_the_conventions_say(server: Server, exported:
         assert not {"PING", "HELLO"} & set(sizes), "what a connection sends by itself is left out"
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_a_batch_that_is_lost_with_its_connection_is_an_error(server: Server, exported: Exported) -> None:
     async with Greenroom(server.address, sessions=False) as room:
         instrument(room, tracer_provider=exported.tracing, meter_provider=exported.metering)

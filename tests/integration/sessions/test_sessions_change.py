@@ -278,7 +278,7 @@ async def test_a_change_prolongs_the_session_and_counts_as_a_touch(server: Serve
     assert changed.started_text == live.started_text
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(server: Server, store: Open) -> None:
     async with proxy_of(server) as proxy:
         sessions = await store(proxy)

@@ -282,7 +282,7 @@ def test_a_frozen_server_costs_a_read_the_time_of_one_call(
     assert count.get("a") == 1
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 def test_a_signal_gives_a_frozen_server_no_more_time(room: Greenroom, valkey: Server) -> None:
     count = room.store(COUNT, near_for=FAR)
     count.set(1, name="a")

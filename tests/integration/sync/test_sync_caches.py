@@ -85,7 +85,7 @@ def test_a_value_that_the_server_has_is_read_without_a_task(
     assert episode.get_result("s1", 1).outcome is (Outcome.NEAR if near_for else Outcome.HIT)
 
 
-@pytest.mark.own_budget
+@pytest.mark.own_limits
 def test_a_read_without_an_answer_is_loaded_in_its_thread(
     room: Greenroom, valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
