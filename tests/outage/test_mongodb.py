@@ -87,7 +87,7 @@ async def test_a_server_that_stands_still_costs_a_change_its_deadline_alone(
 
 
 @pytest.mark.parametrize("under_way", ["edit", "read", "nothing"])
-async def test_a_record_closed_under_way_fails_at_once(
+async def test_a_record_that_closes_ends_what_is_under_way(
     mongo_shared: MongoServer, shared_records: MongoRecords, under_way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shared_records.put_topic("a", about("Before"), NOON)

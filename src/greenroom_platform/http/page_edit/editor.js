@@ -186,16 +186,22 @@ class Editing {
       this.id = isTopic ? made.topic_id : made.snippet_id;
       const read = await call(this.kind.path(this.id));
       await this.change(values, read.headers.get('etag'), 'Created');
-      go(isTopic ? `#/topics/${encodeURIComponent(this.id)}` : this.kind.address(this.id));
+      this.leave();
       return;
     }
     const path = isTopic ? this.kind.path(values.topic_id.trim()) : '/snippets';
     const headers = isTopic ? { ...ASKS, 'If-None-Match': '*' } : ASKS;
     const answer = await call(path, { method: isTopic ? 'PUT' : 'POST', headers, body: this.kind.body(values) });
-    dropDraft(this.key);
+    const more = this.typedSince(values);
+    this.isStored(isTopic ? answer.data.topic_id : answer.data.snippet_id);
     showReceipt('Created', receiptOf(answer.headers));
-    const topic = encodeURIComponent(answer.data.topic_id);
-    go(isTopic ? `#/topics/${topic}` : this.kind.address(answer.data.snippet_id));
+    this.goOn(answer.data, null, more);
+    this.leave();
+  }
+
+  /** From the form of something new to the topic's page, or to where one can type on. */
+  leave() {
+    go(this.kind.name === 'topic' && !this.kept ? `#/topics/${encodeURIComponent(this.id)}` : this.address);
   }
 
   /**
@@ -223,26 +229,46 @@ class Editing {
   async change(values, tag, done = 'Saved') {
     const condition = { 'If-Match': tag ?? await this.currentTag() };
     const answer = await call(this.kind.path(this.id), { method: 'PUT', headers: { ...ASKS, ...condition }, body: this.kind.body(values) });
-    dropDraft(this.key);
+    this.isStored(this.id);
     const saved = this.kind.values(answer.data);
     const began = performance.now();
     // What every listener reads next: through the caches, and with the tag for the next edit. It is saved in any case.
     const read = await call(this.kind.path(this.id)).catch(() => null);
+    const more = this.typedSince(values);
     if (read) {
       const again = { milliseconds: performance.now() - began, place: PLACES[placeOf(read.headers)] ?? 'the service' };
       showReceipt(done, receiptOf(answer.headers), this.isSame(this.kind.values(read.data), saved) ? again : null);
-      Object.assign(this, { stored: read.data, tag: read.headers.get('etag'), base: this.kind.values(read.data), kept: null });
+      this.goOn(read.data, read.headers.get('etag'), more);
     } else {
       showReceipt(done, receiptOf(answer.headers));
-      Object.assign(this, { stored: answer.data, tag: null, base: saved, kept: null });
+      this.goOn(answer.data, null, more);
     }
-    // The form stays, and with it where one was writing: it is filled before anything else is waited for.
-    this.fields.fill(this.base);
-    this.draw();
     if (this.kind.name === 'topic') this.topics = await readTopics().catch(() => this.topics);
     this.name();
     document.title = `${this.title} · Greenroom`;
     if (!this.main.contains(document.activeElement)) this.submit.focus();
+  }
+
+  /** The draft has become what is stored under an id; the next draft is one of that. */
+  isStored(id) {
+    dropDraft(this.key);
+    Object.assign(this, { id, key: this.kind.key(id), address: this.kind.address(id), lost: null });
+  }
+
+  /** What was typed after `sent` had been sent. */
+  typedSince(sent) {
+    return Object.fromEntries(Object.entries(this.fields.values()).filter(([name, value]) => value !== sent[name]));
+  }
+
+  /**
+   * Go on from what is stored by now. What was typed while it was saved stays, as a draft of it.
+   *
+   * The form stays too, and with it where one was writing: it is filled before anything else is waited for.
+   */
+  goOn(stored, tag, more) {
+    Object.assign(this, { stored, tag, base: this.kind.values(stored) });
+    this.fields.fill({ ...this.base, ...more });
+    this.typed();
   }
 
   /** The tag of what is stored, after a save that could not be read again; 412 where others have written since. */
@@ -255,7 +281,7 @@ class Editing {
   async complain(error, values) {
     if (this.id === null && (error.name === 'Unreachable' || error.status >= 500)) {
       this.lost = values;
-      this.keep(values);
+      this.keep(this.fields.values());
     }
     const isNewTopic = this.id === null && this.kind.name === 'topic';
     if (error.status === 412 && isNewTopic) {
@@ -263,14 +289,14 @@ class Editing {
       this.fields.refuse([{ field: 'topic_id', reason: 'is taken', remedy: 'Choose another one, or edit the topic that has it.' }]);
       replace(this.trouble, h('p', {}, h('a', { href: this.kind.address(id) }, `Edit the topic ${id}`)));
     } else if (error.status === 412 || (error.status === 404 && this.id !== null)) {
-      await this.showConflict(values);
+      await this.showConflict();
     } else {
       const others = error.name === 'Problem' ? this.fields.refuse(error.errors) : [];
       if (error.name !== 'Problem' || !error.errors.length || others.length) replace(this.trouble, h('p', {}, inWords(error)));
     }
   }
 
-  async showConflict(mine) {
+  async showConflict() {
     let read;
     try {
       read = await call(this.kind.path(this.id));
@@ -279,6 +305,7 @@ class Editing {
         replace(this.trouble, h('p', {}, inWords(error)));
         return;
       }
+      const mine = this.fields.values();
       replace(this.clash, gone({
         what: this.kind.name,
         again: () => this.again(mine),
@@ -287,6 +314,8 @@ class Editing {
       document.getElementById('conflict-title').focus();
       return;
     }
+    // With what was typed while the save was under way; from here on the form is hidden.
+    const mine = this.fields.values();
     const theirs = this.kind.values(read.data);
     const tag = read.headers.get('etag');
     // From here on it is their version that a save is made of; the draft goes on with it.
@@ -315,7 +344,7 @@ class Editing {
 
   /** Make what others have deleted anew, of what was typed. */
   async again(values) {
-    const { key, id } = this;
+    const { id } = this;
     replace(this.clash);
     this.id = null;
     try {
@@ -323,9 +352,7 @@ class Editing {
     } catch (error) {
       this.id = id;
       replace(this.trouble, h('p', {}, inWords(error)));
-      return;
     }
-    dropDraft(key);
   }
 
   async remove() {

@@ -16,6 +16,7 @@ export const topicKind = {
     { name: 'keywords', label: 'Keywords', kind: 'area', rows: 4, hint: 'One a line. The first four stand on the card.' },
   ],
   values: (topic) => ({
+    topic_id: topic?.topic_id ?? '',
     display_name: topic?.display_name ?? '',
     description: topic?.description ?? '',
     keywords: textOf(topic?.keywords ?? []),
