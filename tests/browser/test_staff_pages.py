@@ -4,67 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Page, Route, ViewportSize, expect
+from playwright.sync_api import ConsoleMessage, Route, ViewportSize, expect
 
 from tests.support.people import people_of
 from tests.support.process_tree import ON_LINUX
-from tests.support.running_service import API, TOKEN, Service
-from tests.support.visitors import WITH_CHROMIUM, Visitor, arrived, saved
+from tests.support.running_service import API, Service
+from tests.support.staff_desk import Visit, edit, lost, press, sign_in, stories, topic
+from tests.support.visitors import WITH_CHROMIUM, arrived, saved
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
-
-Visit = Callable[..., Visitor]
-
-
-def sign_in(page: Page) -> None:
-    page.get_by_label("Your name").fill("Ann")
-    page.get_by_role("textbox", name="token").fill(TOKEN)
-    page.get_by_role("button", name="Sign in").click()
-
-
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
-
-
-def edit(service: Service, visitor: Visit, address: str) -> Page:
-    page = visitor(reduced_motion="reduce").context.new_page()
-    page.goto(f"{service.url}/edit{address}")
-    sign_in(page)
-    expect(page.locator("form.edit")).to_be_visible()
-    return page
-
-
-def topic(service: Service, topic_id: str, **members: Any) -> None:
-    draft = {"display_name": topic_id.title(), "description": "", "keywords": []}
-    service.client.put(f"{API}/topics/{topic_id}", json=draft | members, headers=service.editor).raise_for_status()
-
-
-def stories(service: Service, topic_id: str) -> list[str]:
-    found = service.client.get(f"{API}/snippets", params={"topic_id": topic_id}).raise_for_status().json()
-    return [one["text_content"] for one in found]
-
-
-def lost(route: Route) -> None:
-    """The service does what it is asked, and its answer does not come through."""
-    route.fetch()
-    route.abort()
-
-
-def held(page: Page, path: str, method: str) -> list[Route]:
-    """The requests of a method that wait for `continue_`; the first one only waits."""
-    waiting: list[Route] = []
-
-    def wait(route: Route) -> None:
-        if route.request.method == method and not waiting:
-            waiting.append(route)
-        else:
-            route.continue_()
-
-    page.route(f"**{path}", wait)
-    return waiting
 
 
 def test_a_first_visit_of_staff_is_refused_nothing(service: Service, visitor: Visit) -> None:
@@ -146,98 +95,6 @@ def test_a_save_that_cannot_be_read_again_is_no_conflict(service: Service, visit
     page.get_by_label("Description").fill("Mine.")
     press(page, "Save")
     expect(page.locator(".conflict .theirs")).to_contain_text("Theirs.")
-
-
-def test_what_is_typed_right_after_a_save_stays(service: Service, visitor: Visit) -> None:
-    topic(service, "typed")
-    page = edit(service, visitor, "#/topics/typed/edit")
-    listed: list[Route] = []
-    page.route(f"**{API}/topics", lambda route: listed.append(route))
-    description = page.get_by_label("Description")
-    description.fill("Once.")
-    press(page, "Save")
-    expect(page.locator("#receipt")).to_contain_text("Saved.")
-    description.fill("Twice.")
-    arrived(page, listed)
-    listed[0].continue_()
-    saved(page)
-    page.unroute(f"**{API}/topics")
-    expect(description).to_have_value("Twice.")
-    expect(page.locator(".state")).to_contain_text("Not saved yet.")
-    press(page, "Save")
-    saved(page)
-    assert service.client.get(f"{API}/topics/typed").json()["description"] == "Twice."
-
-
-def test_what_is_typed_while_a_save_is_under_way_stays(service: Service, visitor: Visit) -> None:
-    topic(service, "typing")
-    page = edit(service, visitor, "#/topics/typing/edit")
-    sent = held(page, f"{API}/topics/typing", "PUT")
-    description = page.get_by_label("Description")
-    description.fill(" Once. ")
-    press(page, "Save")
-    arrived(page, sent)
-    page.get_by_label("Name").fill("Typed on")
-    sent[0].continue_()
-    saved(page)
-    expect(page.locator(".state")).to_contain_text("Not saved yet.")
-    expect(page.get_by_label("Name")).to_have_value("Typed on")
-    expect(description).to_have_value("Once.")
-    # The draft is one of what is stored by now: no conflict.
-    page.reload()
-    expect(page.get_by_label("Name")).to_have_value("Typed on")
-    press(page, "Save")
-    saved(page)
-    expect(page.locator(".state")).to_contain_text("As it is stored.")
-    stored = service.client.get(f"{API}/topics/typing").json()
-    assert (stored["display_name"], stored["description"]) == ("Typed on", "Once.")
-
-
-def test_what_is_typed_while_a_topic_is_created_stays(service: Service, visitor: Visit) -> None:
-    page = edit(service, visitor, "#/new-topic")
-    sent = held(page, f"{API}/topics/made", "PUT")
-    page.get_by_label("Name").fill("Made")
-    press(page, "Create")
-    arrived(page, sent)
-    page.get_by_label("Description").fill("More.")
-    sent[0].continue_()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Made")
-    expect(page.get_by_label("Description")).to_have_value("More.")
-    press(page, "Save")
-    saved(page)
-    assert service.client.get(f"{API}/topics/made").json()["description"] == "More."
-
-
-def test_what_is_typed_while_a_save_meets_another_is_mine(service: Service, visitor: Visit) -> None:
-    topic(service, "both")
-    page = edit(service, visitor, "#/topics/both/edit")
-    sent = held(page, f"{API}/topics/both", "PUT")
-    topic(service, "both", description="Theirs.")
-    page.get_by_label("Description").fill("Mine.")
-    press(page, "Save")
-    arrived(page, sent)
-    page.get_by_label("Name").fill("Typed on")
-    sent[0].continue_()
-    press(page, "Keep mine")
-    saved(page)
-    stored = service.client.get(f"{API}/topics/both").json()
-    assert (stored["display_name"], stored["description"]) == ("Typed on", "Mine.")
-
-
-def test_what_is_typed_while_an_answer_is_lost_stays(service: Service, visitor: Visit) -> None:
-    page = edit(service, visitor, "#/new-topic")
-    sent = held(page, f"{API}/topics/unanswered", "PUT")
-    page.get_by_label("Name").fill("Unanswered")
-    press(page, "Create")
-    arrived(page, sent)
-    page.get_by_label("Description").fill("More.")
-    lost(sent[0])
-    expect(page.locator(".trouble")).not_to_be_empty()
-    page.reload()
-    expect(page.get_by_label("Description")).to_have_value("More.")
-    press(page, "Create")
-    expect(page.locator("#receipt")).to_contain_text("Created.")
-    assert service.client.get(f"{API}/topics/unanswered").json()["description"] == "More."
 
 
 def test_a_step_back_takes_an_operator_s_question_along(service: Service, visitor: Visit) -> None:

@@ -1,22 +1,23 @@
-/** Writing a topic or a story: fields, a preview, saving on condition, the conflict, and the deletion. */
+/** Writing a topic or a story: fields, a preview, and what becomes of what is typed while it is saved, or refused. */
 
-import { Problem } from '/page/api.js';
 import { announce, h, replace } from '/page/dom.js';
 import { go } from '/page/router.js';
 import { inWords } from '/page/words.js';
 import { awaited, onBench, trail } from './bench.js';
 import { conflict, gone } from './conflict.js';
+import { deletion } from './deletion.js';
 import { draft, dropDraft, keepDraft } from './drafts.js';
 import { fieldset } from './fields.js';
 import { storyKind, suggestedId, topicKind } from './kinds.js';
 import { forgetStory, pane, readTopics } from './pane.js';
-import { question } from './question.js';
-import { ASKS, clearReceipt, receiptOf, showReceipt } from './receipts.js';
+import { clearReceipt, receiptOf, showReceipt } from './receipts.js';
+import { change, create, currentTag, isSame, madeBefore, readAgain } from './saving.js';
 import { call } from './staff.js';
 
 /** In the place of an id, and none that there can be; of a new story before the id of its topic. */
 const NEW = '@';
-const PLACES = { near: 'the near cache', valkey: 'Valkey', record: 'the record' };
+/** Saves under way, by the keys of their drafts. */
+const saves = new Map();
 
 export function newTopicView(main, _parts, signal) {
   return editView(main, { kind: topicKind, id: null, signal });
@@ -36,9 +37,14 @@ export function storyView(main, [id], signal) {
 
 async function editView(main, { kind, id, signal, preset = {} }) {
   awaited(main, 'edit');
+  const key = kind.key(id ?? NEW + (preset.topic_id ?? ''));
+  // Prevents: a save is under way · one goes elsewhere, and comes back · what is typed then is made of what was stored
+  // before · one's own save refuses it as another's, or a story is made twice.
+  await saves.get(key);
+  if (signal.aborted) return '';
   const [topics, read] = await Promise.all([readTopics(signal), id === null ? { data: null, headers: new Headers() } : call(kind.path(id), { signal })]);
   if (signal.aborted) return '';
-  const editing = new Editing(main, kind, id, topics, read.data, read.headers.get('etag'), preset);
+  const editing = new Editing({ main, kind, id, key, signal, topics, stored: read.data, tag: read.headers.get('etag') }, preset);
   editing.show();
   document.addEventListener('keydown', (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 's') {
@@ -50,11 +56,11 @@ async function editView(main, { kind, id, signal, preset = {} }) {
 }
 
 class Editing {
-  constructor(main, kind, id, topics, stored, tag, preset) {
-    Object.assign(this, { main, kind, id, topics, stored, tag });
-    this.key = kind.key(id ?? NEW + (preset.topic_id ?? ''));
+  constructor(about, preset) {
+    Object.assign(this, about);
+    const { kind, id, topics } = about;
     this.address = id === null ? location.hash : kind.address(id);
-    this.base = { ...kind.values(stored), ...preset };
+    this.base = { ...kind.values(this.stored), ...preset };
     this.given = kind.fields(topics);
     this.kept = draft(this.key);
     if (this.kept) {
@@ -163,126 +169,98 @@ class Editing {
 
   async save(values = this.fields.values(), tag = this.tag) {
     if (this.busy || !this.fields.check()) return;
-    this.busy = true;
     clearReceipt();
+    await this.saving(() => (this.id === null ? this.create(values) : this.change(values, tag)), values);
+  }
+
+  /** Save as `work` does. */
+  async saving(work, values) {
+    const { key } = this;
+    this.busy = true;
     replace(this.clash);
-    this.submit.setAttribute('aria-disabled', 'true');
     replace(this.trouble);
-    try {
-      if (this.id === null) await this.create(values);
-      else await this.change(values, tag);
-    } catch (error) {
-      await this.complain(error, values);
-    } finally {
+    this.submit.setAttribute('aria-disabled', 'true');
+    const done = work().catch((error) => this.complain(error, values)).finally(() => {
       this.busy = false;
       this.submit.removeAttribute('aria-disabled');
-    }
+      saves.delete(key);
+    });
+    saves.set(key, done);
+    await done;
   }
 
   async create(values) {
-    const isTopic = this.kind.name === 'topic';
-    const made = await this.madeBefore(values);
+    const { kind } = this;
+    const idOf = (one) => (kind.name === 'topic' ? one.topic_id : one.snippet_id);
+    // The id is sent: what is typed into the name suggests no other one.
+    this.idTouched = true;
+    const made = await madeBefore(kind, this.lost, values);
     if (made) {
-      this.id = isTopic ? made.topic_id : made.snippet_id;
-      const read = await call(this.kind.path(this.id));
-      await this.change(values, read.headers.get('etag'), 'Created');
-      this.leave();
-      return;
+      const { data, headers } = await call(kind.path(idOf(made)));
+      Object.assign(this, { id: idOf(made), stored: data, base: kind.values(data), tag: headers.get('etag') });
+      await this.change(values, this.tag, 'Created');
+    } else {
+      const answer = await this.send(values);
+      this.goOn(idOf(answer.data), answer.data, values);
+      showReceipt('Created', receiptOf(answer.headers));
     }
-    const path = isTopic ? this.kind.path(values.topic_id.trim()) : '/snippets';
-    const headers = isTopic ? { ...ASKS, 'If-None-Match': '*' } : ASKS;
-    const answer = await call(path, { method: isTopic ? 'PUT' : 'POST', headers, body: this.kind.body(values) });
-    const more = this.typedSince(values);
-    this.isStored(isTopic ? answer.data.topic_id : answer.data.snippet_id);
-    showReceipt('Created', receiptOf(answer.headers));
-    this.goOn(answer.data, null, more);
-    this.leave();
+    if (!this.signal.aborted) go(kind.name === 'topic' && !this.kept ? `#/topics/${encodeURIComponent(this.id)}` : this.address);
   }
 
-  /** From the form of something new to the topic's page, or to where one can type on. */
-  leave() {
-    go(this.kind.name === 'topic' && !this.kept ? `#/topics/${encodeURIComponent(this.id)}` : this.address);
-  }
-
-  /**
-   * What an earlier try has made whose answer was lost; null where there is none.
-   *
-   * Prevents: a story is made · its answer is lost · "Create" is pressed once more · there are two.
-   */
-  async madeBefore(values) {
-    const { kind, lost } = this;
-    const isTopic = kind.name === 'topic';
-    if (!lost || lost.topic_id !== values.topic_id) return null;
+  /** Send something new; where the answer is lost, it may be made all the same. */
+  async send(values) {
     try {
-      const { data } = await call(isTopic ? kind.path(lost.topic_id.trim()) : `/snippets?topic_id=${encodeURIComponent(lost.topic_id)}`);
-      return [data].flat().find((one) => this.isSame(kind.values(one), lost)) ?? null;
+      return await create(this.kind, values);
     } catch (error) {
-      if (error.status !== 404) throw error;
-      return null;
+      const typed = this.typedNow();
+      if (typed && (error.name === 'Unreachable' || error.status >= 500)) {
+        this.lost = values;
+        this.keep(typed);
+      }
+      throw error;
     }
-  }
-
-  isSame(one, other) {
-    return JSON.stringify(this.kind.body(one)) === JSON.stringify(this.kind.body(other));
   }
 
   async change(values, tag, done = 'Saved') {
-    const condition = { 'If-Match': tag ?? await this.currentTag() };
-    const answer = await call(this.kind.path(this.id), { method: 'PUT', headers: { ...ASKS, ...condition }, body: this.kind.body(values) });
-    this.isStored(this.id);
-    const saved = this.kind.values(answer.data);
-    const began = performance.now();
-    // What every listener reads next: through the caches, and with the tag for the next edit. It is saved in any case.
-    const read = await call(this.kind.path(this.id)).catch(() => null);
-    const more = this.typedSince(values);
-    if (read) {
-      const again = { milliseconds: performance.now() - began, place: PLACES[placeOf(read.headers)] ?? 'the service' };
-      showReceipt(done, receiptOf(answer.headers), this.isSame(this.kind.values(read.data), saved) ? again : null);
-      this.goOn(read.data, read.headers.get('etag'), more);
-    } else {
-      showReceipt(done, receiptOf(answer.headers));
-      this.goOn(answer.data, null, more);
-    }
-    if (this.kind.name === 'topic') this.topics = await readTopics().catch(() => this.topics);
+    const { kind, id } = this;
+    const answer = await change(kind, id, values, tag ?? await currentTag(kind, id, this.base));
+    this.goOn(id, answer.data, values);
+    // With the tag for the next edit. It is saved in any case.
+    const again = await readAgain(kind, id);
+    const isOurs = again && isSame(kind, kind.values(again.data), kind.values(answer.data));
+    showReceipt(done, receiptOf(answer.headers), isOurs ? again : null);
+    // Where others have written since, and one has typed on, the next save has no tag and meets them.
+    if (isOurs) this.tag = again.tag;
+    else if (again && !draft(this.key)) this.goOn(id, again.data, this.fields.values(), again.tag);
+    if (this.signal.aborted) return;
+    if (kind.name === 'topic') this.topics = await readTopics().catch(() => this.topics);
+    if (this.signal.aborted) return;
     this.name();
     document.title = `${this.title} · Greenroom`;
     if (!this.main.contains(document.activeElement)) this.submit.focus();
   }
 
-  /** The draft has become what is stored under an id; the next draft is one of that. */
-  isStored(id) {
-    dropDraft(this.key);
-    Object.assign(this, { id, key: this.kind.key(id), address: this.kind.address(id), lost: null });
-  }
-
-  /** What was typed after `sent` had been sent. */
-  typedSince(sent) {
-    return Object.fromEntries(Object.entries(this.fields.values()).filter(([name, value]) => value !== sent[name]));
+  /** What is typed by now: here, or in the draft that is left where one went elsewhere; null where it was discarded. */
+  typedNow() {
+    return this.signal.aborted ? draft(this.key)?.values ?? null : this.fields.values();
   }
 
   /**
-   * Go on from what is stored by now. What was typed while it was saved stays, as a draft of it.
+   * Go on from what is stored. What was typed since `sent` was sent stays, as a draft of it.
    *
    * The form stays too, and with it where one was writing: it is filled before anything else is waited for.
    */
-  goOn(stored, tag, more) {
-    Object.assign(this, { stored, tag, base: this.kind.values(stored) });
-    this.fields.fill({ ...this.base, ...more });
+  goOn(id, stored, sent, tag = null) {
+    const { kind } = this;
+    const typed = this.typedNow() ?? sent;
+    const more = this.given.filter(({ name }) => typed[name] !== sent[name]).map(({ name }) => [name, typed[name]]);
+    dropDraft(this.key);
+    Object.assign(this, { id, stored, tag, base: kind.values(stored), key: kind.key(id), address: kind.address(id), lost: null });
+    this.fields.fill({ ...this.base, ...Object.fromEntries(more) });
     this.typed();
   }
 
-  /** The tag of what is stored, after a save that could not be read again; 412 where others have written since. */
-  async currentTag() {
-    const { data, headers } = await call(this.kind.path(this.id));
-    if (!this.isSame(this.kind.values(data), this.base)) throw new Problem(412, {}, headers);
-    return headers.get('etag');
-  }
-
   async complain(error, values) {
-    if (this.id === null && (error.name === 'Unreachable' || error.status >= 500)) {
-      this.lost = values;
-      this.keep(this.fields.values());
-    }
     const isNewTopic = this.id === null && this.kind.name === 'topic';
     if (error.status === 412 && isNewTopic) {
       const id = values.topic_id.trim();
@@ -311,7 +289,7 @@ class Editing {
         again: () => this.again(mine),
         leave: () => { dropDraft(this.key); go('#/'); },
       }));
-      document.getElementById('conflict-title').focus();
+      document.getElementById('conflict-title')?.focus();
       return;
     }
     // With what was typed while the save was under way; from here on the form is hidden.
@@ -339,56 +317,32 @@ class Editing {
         go(location.hash);
       },
     }));
-    document.getElementById('conflict-title').focus();
+    document.getElementById('conflict-title')?.focus();
   }
 
   /** Make what others have deleted anew, of what was typed. */
   async again(values) {
-    const { id } = this;
-    replace(this.clash);
-    this.id = null;
-    try {
-      await this.create({ ...values, topic_id: this.kind.name === 'topic' ? id : values.topic_id });
-    } catch (error) {
-      this.id = id;
-      replace(this.trouble, h('p', {}, inWords(error)));
-    }
+    if (this.busy) return;
+    const { id, kind } = this;
+    await this.saving(async () => {
+      this.id = null;
+      try {
+        await this.create({ ...values, topic_id: kind.name === 'topic' ? id : values.topic_id });
+      } catch (error) {
+        this.id = id;
+        replace(this.trouble, h('p', {}, inWords(error)));
+      }
+    });
   }
 
   async remove() {
     const { kind, id } = this;
-    const isTopic = kind.name === 'topic';
     const name = kind.title(kind.values(this.stored));
-    let receipt = null;
-    const done = await question({
-      title: `Delete the ${kind.name} “${name}”?`,
-      text: isTopic ? 'Listeners do not find it any more from then on. It cannot be undone.' : 'Listeners do not read it any more from then on, and no podcast is made of it. It cannot be undone.',
-      yes: `Delete ${kind.name}`,
-      act: async () => {
-        const condition = { 'If-Match': this.tag ?? await this.currentTag() };
-        receipt = receiptOf((await call(kind.path(id), { method: 'DELETE', headers: { ...ASKS, ...condition } })).headers);
-      },
-      refused: (error, close) => refusedDeletion(error, id, close),
-    });
-    if (!done) return;
+    const deleted = await deletion(kind, id, name, () => this.tag ?? currentTag(kind, id, this.base));
+    if (!deleted) return;
     dropDraft(this.key);
-    if (!isTopic) forgetStory(id);
-    showReceipt('Deleted', receipt);
-    go(isTopic ? '#/' : `#/topics/${encodeURIComponent(this.stored.topic_id)}`);
+    if (kind.name === 'story') forgetStory(id);
+    showReceipt('Deleted', deleted.receipt);
+    go(kind.name === 'topic' ? '#/' : `#/topics/${encodeURIComponent(this.stored.topic_id)}`);
   }
-}
-
-function refusedDeletion(error, id, close) {
-  if (error.status === 409) {
-    return [h('p', {}, 'This topic still has stories. Delete them first, or move them to another topic.'), h('p', {}, h('a', { href: `#/topics/${encodeURIComponent(id)}` }, 'Show its stories'))];
-  }
-  if (error.status === 412) return [h('p', {}, 'Somebody else has changed it since you opened it. Look at it again before you delete it.'), h('p', {}, h('button', { type: 'button', on: { click: () => { close(); go(location.hash); } } }, 'Show it as it is now'))];
-  return null;
-}
-
-function placeOf(headers) {
-  const status = headers.get('cache-status') || '';
-  if (!status) return null;
-  if (!/;\s*hit/.test(status)) return 'record';
-  return /detail=near/.test(status) ? 'near' : 'valkey';
 }
