@@ -208,3 +208,72 @@ def test_what_is_typed_while_an_answer_is_lost_stays(service: Service, visitor: 
     press(page, "Create")
     expect(page.locator("#receipt")).to_contain_text("Created.")
     assert service.client.get(f"{API}/topics/unanswered").json()["description"] == "More."
+
+
+def test_what_is_typed_back_while_it_is_saved_is_a_change(service: Service, visitor: Visit) -> None:
+    topic(service, "back")
+    page = edit(service, visitor, "#/topics/back/edit")
+    sent = held(page, f"{API}/topics/back", "PUT")
+    page.get_by_label("Name").fill("Forth")
+    press(page, "Save")
+    arrived(page, sent)
+    page.get_by_label("Name").fill("Back")
+    page.get_by_role("link", name="Load and export").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Load and export")
+    sent[0].continue_()
+    expect(page.locator("#receipt")).to_contain_text("Saved.")
+    page.go_back()
+    expect(page.get_by_label("Name")).to_have_value("Back")
+    expect(page.locator(".state")).to_contain_text("Not saved yet.")
+
+
+def test_a_field_emptied_while_a_save_meets_another_can_be_filled(service: Service, visitor: Visit) -> None:
+    topic(service, "emptied")
+    page = edit(service, visitor, "#/topics/emptied/edit")
+    sent = held(page, f"{API}/topics/emptied", "PUT")
+    topic(service, "emptied", description="Theirs.")
+    page.get_by_label("Description").fill("Mine.")
+    press(page, "Save")
+    arrived(page, sent)
+    page.get_by_label("Name").fill("")
+    sent[0].continue_()
+    press(page, "Keep mine")
+    expect(page.locator("#edit-display_name-refusal")).to_have_text("Name is missing.")
+    page.get_by_label("Name").fill("Filled")
+    press(page, "Save")
+    saved(page)
+    assert service.client.get(f"{API}/topics/emptied").json()["display_name"] == "Filled"
+
+
+def test_a_lost_story_that_moves_to_another_topic_is_one(service: Service, visitor: Visit) -> None:
+    topic(service, "from-here")
+    topic(service, "to-there")
+    page = edit(service, visitor, "#/new-story/from-here")
+    sent = held(page, f"{API}/snippets", "POST")
+    page.get_by_label("Title").fill("Moved")
+    page.get_by_label("Text").fill("Once.")
+    press(page, "Create")
+    arrived(page, sent)
+    lost(sent[0])
+    expect(page.locator(".trouble")).not_to_be_empty()
+    page.get_by_label("Topic", exact=True).select_option("to-there")
+    press(page, "Create")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Moved")
+    assert (stories(service, "from-here"), stories(service, "to-there")) == ([], ["Once."])
+    # What was created is told on the view that follows, and not on the next.
+    expect(page.locator("#receipt")).to_contain_text("Created.")
+    page.get_by_role("link", name="Load and export").click()
+    expect(page.locator("#receipt")).to_be_empty()
+
+
+def test_a_name_that_was_refused_goes_on_suggesting_an_id(service: Service, visitor: Visit) -> None:
+    page = edit(service, visitor, "#/new-topic")
+    sent = held(page, f"{API}/topics/dep_sea", "PUT")
+    page.get_by_label("Name").fill("Dep sea")
+    press(page, "Create")
+    arrived(page, sent)
+    refusal = {"title": "Refused", "status": 422, "detail": "Not this one.", "errors": []}
+    sent[0].fulfill(status=422, json=refusal, content_type="application/problem+json")
+    expect(page.locator(".trouble")).not_to_be_empty()
+    page.get_by_label("Name").fill("Deep sea")
+    expect(page.get_by_label("Id", exact=True)).to_have_value("deep_sea")

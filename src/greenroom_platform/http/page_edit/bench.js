@@ -22,9 +22,13 @@ export function onBench(main, at, content, { current = null } = {}) {
   pane.reveal();
 }
 
-/** What stands there until the view has come; nothing where the frame is there already, and shows the last one. */
-export function awaited(main, at) {
-  if (!main.querySelector(':scope > .bench')) onBench(main, at, h('div', { class: 'skeleton taller', 'aria-hidden': 'true' }));
+/**
+ * What stands there until the view has come; nothing where the frame is there already, and shows the last one.
+ *
+ * @param anew whether the last one must not be typed into any more
+ */
+export function awaited(main, at, { anew = false } = {}) {
+  if (anew || !main.querySelector(':scope > .bench')) onBench(main, at, h('div', { class: 'skeleton taller', 'aria-hidden': 'true' }));
 }
 
 /** The way back: [[text, address], …]. */

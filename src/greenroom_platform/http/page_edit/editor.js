@@ -10,7 +10,7 @@ import { draft, dropDraft, keepDraft } from './drafts.js';
 import { fieldset } from './fields.js';
 import { storyKind, suggestedId, topicKind } from './kinds.js';
 import { forgetStory, pane, readTopics } from './pane.js';
-import { clearReceipt, receiptOf, showReceipt } from './receipts.js';
+import { clearReceipt, goWithReceipt, receiptOf, showReceipt } from './receipts.js';
 import { change, create, currentTag, isSame, madeBefore, readAgain } from './saving.js';
 import { call } from './staff.js';
 
@@ -36,8 +36,8 @@ export function storyView(main, [id], signal) {
 }
 
 async function editView(main, { kind, id, signal, preset = {} }) {
-  awaited(main, 'edit');
   const key = kind.key(id ?? NEW + (preset.topic_id ?? ''));
+  awaited(main, 'edit', { anew: saves.has(key) });
   // Prevents: a save is under way · one goes elsewhere, and comes back · what is typed then is made of what was stored
   // before · one's own save refuses it as another's, or a story is made twice.
   await saves.get(key);
@@ -138,7 +138,8 @@ class Editing {
       else if (name === 'display_name' && !this.idTouched) this.fields.fill({ topic_id: suggestedId(this.fields.values().display_name) });
     }
     const values = this.fields.values();
-    if (this.isDirty(values)) this.keep(values);
+    // While it is saved, what was there before is another version.
+    if (this.isDirty(values) || (name && this.busy)) this.keep(values);
     else dropDraft(this.key);
     this.kept = draft(this.key);
     this.draw();
@@ -168,7 +169,7 @@ class Editing {
   }
 
   async save(values = this.fields.values(), tag = this.tag) {
-    if (this.busy || !this.fields.check()) return;
+    if (this.busy || this.signal.aborted || !this.fields.check()) return;
     clearReceipt();
     await this.saving(() => (this.id === null ? this.create(values) : this.change(values, tag)), values);
   }
@@ -183,6 +184,8 @@ class Editing {
     const done = work().catch((error) => this.complain(error, values)).finally(() => {
       this.busy = false;
       this.submit.removeAttribute('aria-disabled');
+      if (!this.isDirty(draft(this.key)?.values ?? {})) dropDraft(this.key);
+      this.kept = draft(this.key);
       saves.delete(key);
     });
     saves.set(key, done);
@@ -192,28 +195,29 @@ class Editing {
   async create(values) {
     const { kind } = this;
     const idOf = (one) => (kind.name === 'topic' ? one.topic_id : one.snippet_id);
-    // The id is sent: what is typed into the name suggests no other one.
-    this.idTouched = true;
     const made = await madeBefore(kind, this.lost, values);
     if (made) {
-      const { data, headers } = await call(kind.path(idOf(made)));
-      Object.assign(this, { id: idOf(made), stored: data, base: kind.values(data), tag: headers.get('etag') });
-      await this.change(values, this.tag, 'Created');
+      this.goOn(idOf(made), made, this.lost);
+      await this.change(values, null, 'Created');
     } else {
       const answer = await this.send(values);
       this.goOn(idOf(answer.data), answer.data, values);
       showReceipt('Created', receiptOf(answer.headers));
     }
-    if (!this.signal.aborted) go(kind.name === 'topic' && !this.kept ? `#/topics/${encodeURIComponent(this.id)}` : this.address);
+    if (!this.signal.aborted) goWithReceipt(kind.name === 'topic' && !this.kept ? `#/topics/${encodeURIComponent(this.id)}` : this.address);
   }
 
   /** Send something new; where the answer is lost, it may be made all the same. */
   async send(values) {
+    const { idTouched } = this;
+    // The id is on its way: what is typed into the name suggests no other one.
+    this.idTouched = true;
     try {
       return await create(this.kind, values);
     } catch (error) {
       const typed = this.typedNow();
-      if (typed && (error.name === 'Unreachable' || error.status >= 500)) {
+      if (error.name !== 'Unreachable' && error.status < 500) this.idTouched = idTouched;
+      else if (typed) {
         this.lost = values;
         this.keep(typed);
       }
@@ -225,15 +229,13 @@ class Editing {
     const { kind, id } = this;
     const answer = await change(kind, id, values, tag ?? await currentTag(kind, id, this.base));
     this.goOn(id, answer.data, values);
-    // With the tag for the next edit. It is saved in any case.
+    // With the tag for the next edit. Where others have written since, that edit has none, and meets them.
     const again = await readAgain(kind, id);
     const isOurs = again && isSame(kind, kind.values(again.data), kind.values(answer.data));
     showReceipt(done, receiptOf(answer.headers), isOurs ? again : null);
-    // Where others have written since, and one has typed on, the next save has no tag and meets them.
     if (isOurs) this.tag = again.tag;
-    else if (again && !draft(this.key)) this.goOn(id, again.data, this.fields.values(), again.tag);
     if (this.signal.aborted) return;
-    if (kind.name === 'topic') this.topics = await readTopics().catch(() => this.topics);
+    if (kind.name === 'topic') this.topics = await readTopics(this.signal).catch(() => this.topics);
     if (this.signal.aborted) return;
     this.name();
     document.title = `${this.title} · Greenroom`;
@@ -250,14 +252,15 @@ class Editing {
    *
    * The form stays too, and with it where one was writing: it is filled before anything else is waited for.
    */
-  goOn(id, stored, sent, tag = null) {
+  goOn(id, stored, sent) {
     const { kind } = this;
     const typed = this.typedNow() ?? sent;
     const more = this.given.filter(({ name }) => typed[name] !== sent[name]).map(({ name }) => [name, typed[name]]);
     dropDraft(this.key);
-    Object.assign(this, { id, stored, tag, base: kind.values(stored), key: kind.key(id), address: kind.address(id), lost: null });
+    Object.assign(this, { id, stored, tag: null, base: kind.values(stored), key: kind.key(id), address: kind.address(id), lost: null });
     this.fields.fill({ ...this.base, ...Object.fromEntries(more) });
-    this.typed();
+    // What was made may have been found, and typed into, elsewhere by now.
+    if (!this.signal.aborted || !draft(this.key)) this.typed();
   }
 
   async complain(error, values) {
@@ -298,6 +301,8 @@ class Editing {
     const tag = read.headers.get('etag');
     // From here on it is their version that a save is made of; the draft goes on with it.
     const save = (values) => {
+      // It may be refused: then the form is to be seen.
+      replace(this.clash);
       this.fields.fill(values);
       this.base = theirs;
       this.tag = tag;
@@ -329,13 +334,14 @@ class Editing {
       try {
         await this.create({ ...values, topic_id: kind.name === 'topic' ? id : values.topic_id });
       } catch (error) {
-        this.id = id;
+        this.id ??= id;
         replace(this.trouble, h('p', {}, inWords(error)));
       }
     });
   }
 
   async remove() {
+    if (this.busy) return;
     const { kind, id } = this;
     const name = kind.title(kind.values(this.stored));
     const deleted = await deletion(kind, id, name, () => this.tag ?? currentTag(kind, id, this.base));
@@ -343,6 +349,6 @@ class Editing {
     dropDraft(this.key);
     if (kind.name === 'story') forgetStory(id);
     showReceipt('Deleted', deleted.receipt);
-    go(kind.name === 'topic' ? '#/' : `#/topics/${encodeURIComponent(this.stored.topic_id)}`);
+    goWithReceipt(kind.name === 'topic' ? '#/' : `#/topics/${encodeURIComponent(this.stored.topic_id)}`);
   }
 }

@@ -24,6 +24,7 @@ export function fieldset(form, given, onInput = () => {}) {
         if (values[name] === undefined || one.control.value === values[name]) continue;
         one.control.value = values[name];
         one.shown();
+        one.refuse('');
       }
     },
     /** Whether all that must be there is; the first that is not gets the focus. */

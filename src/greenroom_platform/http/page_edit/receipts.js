@@ -1,6 +1,7 @@
 /** What became of an edit: dropped from which caches, and when. The point of Greenroom, made visible. */
 
 import { h, icon, replace } from '/page/dom.js';
+import { go } from '/page/router.js';
 import { count, milliseconds } from '/page/words.js';
 import { call } from './staff.js';
 
@@ -34,15 +35,20 @@ export function receiptOf(headers) {
 /**
  * Show what became of an edit, until the next one, or until one goes elsewhere.
  *
- * @param done "Saved"; or "Created", "Deleted", after which the page shows another view
+ * @param done "Saved", "Created" or "Deleted"
  * @param again what a read after the edit came to: {milliseconds, place}; null where nothing was read
  */
 export function showReceipt(done, receipt, again = null) {
   turn += 1;
-  moves = done !== 'Saved';
   if (!receipt) put(h('p', {}, h('strong', {}, `${done}.`)), null);
   else if (receipt.dropped_at) put(dropped(done, receipt, again), receipt);
   else watch(done, receipt, turn);
+}
+
+/** Go to another view, which shows what became of the edit. */
+export function goWithReceipt(address) {
+  moves = location.hash !== address;
+  go(address);
 }
 
 /** What a load has done, as `showReceipt`. */

@@ -42,7 +42,7 @@ export async function currentTag(kind, id, base) {
  * Prevents: a story is made · its answer is lost · "Create" is pressed once more · there are two.
  */
 export async function madeBefore(kind, lost, values) {
-  if (!lost || lost.topic_id !== values.topic_id) return null;
+  if (!lost || (kind.name === 'topic' && lost.topic_id !== values.topic_id)) return null;
   const path = kind.name === 'topic' ? kind.path(lost.topic_id.trim()) : `/snippets?topic_id=${encodeURIComponent(lost.topic_id)}`;
   try {
     const { data } = await call(path);
