@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from time import monotonic
 
 import pytest
 
-from greenroom.engine import Channel, Limits
+from greenroom.engine import Channel
 from greenroom.engine.cluster.cluster import Clustered
 from greenroom.errors import EngineUnavailable
-from tests.support.patience import wait_for
+from tests.support.patience import PATIENT, wait_for
 from tests.support.proxy import ClusterProxy
 from tests.support.real_cluster import Cluster
 
@@ -25,8 +27,12 @@ async def test_a_deadline_between_two_refusals_spares_the_next_calls(cluster: Cl
     victim, well = cluster.primaries[:2]
     (key,) = well.keys(1)
     async with ClusterProxy(cluster, key) as proxy:
-        limits = Limits(probe_max=600, command_deadline=3, handshake_deadline=60, ping_after=60, ping_timeout=60)
-        engine = await connect(proxy, limits=limits)
+        engine = await connect(proxy, limits=replace(PATIENT, probe_max=600))
+
+        async def ask() -> None:
+            # The call alone is over then. Were its connection, the next call would be sent twice.
+            await engine.execute(Channel.TRACKED, key, "GET", key, deadline=monotonic() + 3)
+
         cluster.replica_of(victim).kill()
         victim.kill()
         down = asyncio.get_running_loop().run_in_executor
@@ -34,7 +40,7 @@ async def test_a_deadline_between_two_refusals_spares_the_next_calls(cluster: Cl
         held = proxy.hold("GET", key, skip=ASKED)
         reached = asyncio.create_task(held.reached.wait())
         while True:
-            call = asyncio.create_task(engine.execute(Channel.TRACKED, key, "GET", key))
+            call = asyncio.create_task(ask())
             await asyncio.wait([call, reached], return_when=asyncio.FIRST_COMPLETED)
             if reached.done():
                 break
@@ -47,6 +53,6 @@ async def test_a_deadline_between_two_refusals_spares_the_next_calls(cluster: Cl
         well.ok("CONFIG", "RESETSTAT")
         for _ in range(3):
             with pytest.raises(EngineUnavailable, match="CLUSTERDOWN"):
-                await engine.execute(Channel.TRACKED, key, "GET", key)
+                await ask()
         refusals = int(well("INFO", "errorstats").split(b"errorstat_CLUSTERDOWN:count=")[1].split(b"\r\n")[0])
         assert refusals <= 3 + 1, "one attempt each, and the held one where it came after the reset"

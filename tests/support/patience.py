@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from typing import Any
 
@@ -41,6 +41,25 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """For all tests of a folder whose conftest imports it, but for what the marks `own_budget` and `own_limits` say."""
     if request.node.get_closest_marker("own_budget") is None:
         be_patient(monkeypatch, limits=request.node.get_closest_marker("own_limits") is None)
+
+
+_UNTIL_HARM = pytest.MonkeyPatch()
+
+
+@pytest.fixture(autouse=True)
+def patience_until_harm() -> Iterator[None]:
+    """For all tests of a folder whose conftest imports it: until the first harm, calls have as long as they need.
+
+    Prevents: the machine stands still for half a second · what a test begins with has its deadline.
+    """
+    be_patient(_UNTIL_HARM, limits=False)
+    yield
+    _UNTIL_HARM.undo()
+
+
+def harm() -> None:
+    """Say that a server, or the way to one, is harmed: from now on calls have the product's own deadline."""
+    _UNTIL_HARM.undo()
 
 
 async def until(condition: Callable[..., Any], seconds: float = 30.0) -> None:

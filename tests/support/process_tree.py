@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.patience import harm
+
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc to look into")
 
 WORKER = "forked worker"
@@ -129,5 +131,6 @@ def stop(child: int) -> None:
 
     Prevents: the signal is sent · one of its threads, on the other core, answers one more request.
     """
+    harm()
     os.kill(child, signal.SIGSTOP)
     os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

@@ -9,7 +9,7 @@ from contextlib import suppress
 import hiredis
 
 from tests.support.episode_caches import KEY
-from tests.support.patience import until
+from tests.support.patience import harm, until
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server, free_port
 
@@ -120,6 +120,7 @@ class Proxy:
 
     async def cut(self) -> None:
         """Cut every connection."""
+        harm()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -142,22 +143,26 @@ class Proxy:
 
     def hold(self, *words: str, skip: int = 0) -> Held:
         """Stop at the next command that has all these words, or at a later such one."""
+        harm()
         held = Held(words, skip)
         self._rules.held.append(held)
         return held
 
     def hold_replies(self) -> HeldReplies:
         """From now on keep back what the server says."""
+        harm()
         self._replies = HeldReplies(b"")
         return self._replies
 
     def hold_push(self) -> HeldReplies:
         """Keep back the next push, and what the server says after it."""
+        harm()
         self._replies = HeldReplies(b">")
         return self._replies
 
     def cut_reply_to(self, *words: str) -> None:
         """Pass the next command on that has all these words, and cut its connection when the reply comes."""
+        harm()
         self._rules.cut = {word.encode() for word in words}
 
     # ------------------------------------------------------------------------------------------------

