@@ -56,3 +56,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    database.close()

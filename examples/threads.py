@@ -19,13 +19,14 @@ PRICE = Keyspace("shop:price:{sku}", int, parts={"sku": int}, ttl=timedelta(minu
 SOLD = Keyspace("shop:sold:{day}", int, ttl=timedelta(days=2))
 room = Greenroom(os.environ.get("VALKEY_URL"), sessions=False)  # opens itself at the first call
 sold = room.store(SOLD)
-mine = local()
+mine, opened = local(), [owner]
 loads: list[int] = []
 
 
 def connection() -> sqlite3.Connection:
     if not hasattr(mine, "connection"):
-        mine.connection = sqlite3.connect(DATABASE, uri=True)
+        mine.connection = sqlite3.connect(DATABASE, uri=True, check_same_thread=False)
+        opened.append(mine.connection)  # to be closed at the end
     found: sqlite3.Connection = mine.connection
     return found
 
@@ -49,3 +50,5 @@ if __name__ == "__main__":
     with room.changing(price.of(1)), owner:
         owner.execute("UPDATE item SET price = 99 WHERE sku = 1")
     print("now", price(1))
+    for one in opened:
+        one.close()

@@ -35,15 +35,18 @@ class Authority:
 
     Arguments:
         directory: where its files are.
+        sloppy: whether extensions are left out that RFC 5280 wants, and Python from 3.13 on with it.
     """
 
-    def __init__(self, directory: Path, name: str = "authority") -> None:
+    def __init__(self, directory: Path, name: str = "authority", *, sloppy: bool = False) -> None:
         self._directory = directory
+        self._sloppy = sloppy
         self.name = name
         self.itself = Certificate(directory / f"{name}.pem", directory / f"{name}.key")
         openssl(
             *("req", "-x509", "-subj", f"/CN={name}", "-days", "2", *_key(self.itself.key)),
             *("-addext", "basicConstraints=critical,CA:TRUE", "-out", self.itself.cert),
+            *(() if sloppy else ("-addext", "keyUsage=critical,keyCertSign,cRLSign")),
         )
 
     @property
@@ -61,7 +64,9 @@ class Authority:
         """
         made = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         request, extensions = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={','.join(names)}\n" if names else "")
+        lines = ["" if self._sloppy else "authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash"]
+        lines += [f"subjectAltName={','.join(names)}"] if names else []
+        extensions.write_text("\n".join(lines) + "\n")
         openssl("req", "-new", "-subj", f"/CN={name}", *_key(made.key), "-out", request)
         openssl(
             *("x509", "-req", "-in", request, "-CA", self.itself.cert, "-CAkey", self.itself.key, "-CAcreateserial"),

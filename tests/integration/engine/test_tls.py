@@ -196,6 +196,19 @@ async def test_a_certificate_for_another_host_is_refused(
     assert "add server_name=NAME" in found
 
 
+async def test_a_certificate_that_only_older_pythons_take_is_named(valkey: Server, tmp_path: Path) -> None:
+    sloppy = Authority(tmp_path, sloppy=True)
+    with TlsProxy(valkey, sloppy.signs("here", "IP:127.0.0.1")) as proxy:
+        address = proxy.address(cacert=sloppy.cacert)
+        if ssl.create_default_context().verify_flags & ssl.VERIFY_X509_STRICT:
+            found = await refused(address)
+            assert "Python 3.13 and later" in found
+            assert "RFC 5280" in found
+        else:
+            async with Greenroom(address) as room:
+                assert room.unavailable is None
+
+
 async def test_an_expired_certificate_is_refused(valkey: Server, authority: Authority) -> None:
     with TlsProxy(valkey, authority.signs("expired", "IP:127.0.0.1", days=-1)) as proxy:
         found = await refused(proxy.address(cacert=authority.cacert))

@@ -22,6 +22,9 @@ _FILES = "put a whole file in PEM there, and a key without a password"
 
 # Of OpenSSL's X509_V_ERR_*.
 _NOT_YET, _EXPIRED, _NAME, _IP = 9, 10, 62, 64
+_SLOPPY = range(80, 94)
+"""What only a strict check finds, which Python from 3.13 on asks for: from PATHLEN_INVALID_FOR_NON_CA to
+EXTENSIONS_REQUIRE_VERSION_3."""
 
 
 @dataclass(slots=True)
@@ -134,6 +137,12 @@ def refusal(error: ssl.SSLError, host: str) -> EngineRefused:
                 said = "its certificate is not valid yet; compare the clocks of both machines"
             case code if code in (_NAME, _IP):
                 said = f"its certificate is not for {host}; connect by a name in it, or add server_name=NAME"
+            case code if code in _SLOPPY:
+                # The message names the extension: "Missing Authority Key Identifier".
+                said = (
+                    f"Python 3.13 and later refuse its certificate, or that of who signs it ({error.verify_message}); "
+                    "make that one anew with the extensions that RFC 5280 wants"
+                )
             case _:
                 said = (
                     f"its certificate is signed by nobody we trust ({error.verify_message}); "
