@@ -18,6 +18,7 @@ PATIENT = Limits(
 )
 """For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
 _UNHURRIED = astuple(Limits(command_deadline=60, handshake_deadline=60, ping_timeout=60))
+_UNTIL_HARM = pytest.MonkeyPatch()
 
 
 def be_patient(monkeypatch: pytest.MonkeyPatch, *, limits: bool = True) -> None:
@@ -30,6 +31,9 @@ def be_patient(monkeypatch: pytest.MonkeyPatch, *, limits: bool = True) -> None:
     · what the test says of the answer is not so. And: a process stands still for a second · its lease lapses · another
     loads as well.
     """
+    if monkeypatch is not _UNTIL_HARM:
+        # Prevents: this one notes that calls are patient until harm · harm ends that · the end restores what was noted.
+        _UNTIL_HARM.undo()
     monkeypatch.setattr(Engine, "call_budget", 60.0)
     if limits:
         monkeypatch.setattr(Limits.__init__, "__defaults__", _UNHURRIED)
@@ -41,9 +45,6 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """For all tests of a folder whose conftest imports it, but for what the marks `own_budget` and `own_limits` say."""
     if request.node.get_closest_marker("own_budget") is None:
         be_patient(monkeypatch, limits=request.node.get_closest_marker("own_limits") is None)
-
-
-_UNTIL_HARM = pytest.MonkeyPatch()
 
 
 @pytest.fixture(autouse=True)
