@@ -10,7 +10,7 @@ from tests.support.patience import patience_until_harm as patience_until_harm
 
 
 def is_patient() -> bool:
-    return vars(Engine)["call_budget"] == 60.0
+    return bool(vars(Engine)["call_budget"] == 60.0)
 
 
 def test_nobody_stays_patient_after_a_test_that_was_and_did_harm() -> None:
