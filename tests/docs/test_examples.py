@@ -31,6 +31,14 @@ LONG = {"own_record.py"}
 """A whole record, which is as long as it is."""
 STRICT = (sys.executable, "-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning")
 """Python in its development mode, with warnings as errors but for that of each fork beside threads."""
+PATIENT = """
+import runpy, sys
+from pytest import MonkeyPatch
+from tests.support.patience import be_patient
+be_patient(MonkeyPatch())
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+"""Runs an example as the program that it is, and its leases do not lapse."""
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -82,13 +90,14 @@ def _texts(folder: Path, kind: str) -> list[str]:
     return [file.read_text("utf-8") for file in folder.rglob(kind)]
 
 
-def printed(name: str, *, logs: str = "Executing <", **env: str | None) -> list[str]:
+def printed(name: str, *, logs: str = "Executing <", patient: bool = False, **env: str | None) -> list[str]:
     """The lines that an example prints which is a program; a variable that is None is not set.
 
     Arguments:
         logs: how a line begins that it may log.
+        patient: whether its leases outlive a machine that stands still.
     """
-    program = [*STRICT, str(EXAMPLES / name)]
+    program = [*STRICT, *(("-c", PATIENT) if patient else ()), str(EXAMPLES / name)]
     variables = {key: value for key, value in (os.environ | env).items() if value is not None}
     run = subprocess.run(program, env=variables, capture_output=True, text=True, timeout=100)
     # Development mode tells of each step that a busy machine makes slow.
@@ -242,7 +251,7 @@ def test_the_example_of_tests_passes_as_its_users_run_it() -> None:
 def test_forked_workers_share_a_load_and_a_fork_of_an_open_room_is_told(valkey: Server, embedded: bool) -> None:
     # The embedded server ends with the worker that started it; one that is still open says so, and takes over.
     logs = "cannot use the server at unix:///" if embedded else "Executing <"
-    lines = printed("forked_workers.py", logs=logs, VALKEY_URL=None if embedded else valkey.address)
+    lines = printed("forked_workers.py", logs=logs, patient=True, VALKEY_URL=None if embedded else valkey.address)
     assert lines == [
         *["50 reads of Chair 1"] * 4,
         "loads: 1",

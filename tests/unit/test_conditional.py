@@ -69,3 +69,9 @@ def test_another_tag_is_not_taken_for_it(lines: list[str]) -> None:
 def test_every_outcome_has_its_words(outcome: Outcome, stored: bool, ttl: float | None, text: str) -> None:
     read: CacheResult[Any] = CacheResult(None, None, outcome, stored=stored, ttl=ttl)
     assert cache_status(read) == f"greenroom; {text}"
+
+
+@pytest.mark.parametrize("now", [0.0, 4000.1, 7500.1, 8000.3, 123456.7])
+def test_whole_seconds_are_not_one_more_for_how_long_the_machine_is_up(now: float) -> None:
+    left = (now + 1000.0) - now
+    assert cache_status(CacheResult(None, None, Outcome.HIT, ttl=left)) == "greenroom; hit; ttl=1000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -67,6 +68,15 @@ class CacheResult(msgspec.Struct, Generic[T], frozen=True):
         if self.entry.digest is None:
             self.entry.digest = digest(self.body)
         return self.entry.digest
+
+
+def seconds_left(ttl: float) -> int:
+    """A lifetime that is left, in whole seconds, rounded up.
+
+    Prevents: the server says 1,000,000 ms, and the machine is up for an hour · 4,000.1 + 1,000 - 4,000.1 is a hair
+    more than 1,000 · a value lives for 1,001 seconds.
+    """
+    return math.ceil(round(ttl, 3))
 
 
 def digest(body: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from greenroom.argument_types import span
 from greenroom.caching import CacheResult, Outcome
-from greenroom.caching.result import digest
+from greenroom.caching.result import digest, seconds_left
 from greenroom.errors import InvalidInput
 from greenroom.integrations.problems import MEDIA_TYPE, ErrorAnswer, path_of
 
@@ -104,7 +104,7 @@ def cache_status(result: CacheResult[Any]) -> str:
         case Outcome.NEAR:
             return "greenroom; hit; detail=near"
         case Outcome.HIT:
-            return "greenroom; hit" if result.ttl is None else f"greenroom; hit; ttl={math.ceil(result.ttl)}"
+            return "greenroom; hit" if result.ttl is None else f"greenroom; hit; ttl={seconds_left(result.ttl)}"
         case Outcome.STALE:
             # Below zero even in the first moment: freshness that has ended is never 0 seconds of it.
             return f"greenroom; hit; ttl={min(-1, math.floor(result.ttl or 0))}; detail=stale"

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from greenroom.argument_types import instance, type_name
 from greenroom.caching import CacheResult
+from greenroom.caching.result import seconds_left
 from greenroom.client import Greenroom
 from greenroom.errors import EngineError, InvalidInput, Overloaded
 from greenroom.extras import needs_extra
@@ -197,4 +198,4 @@ def _left(result: CacheResult[bytes]) -> int | None:
     """The seconds that a value has left; None of one that was given no time."""
     if result.ttl is None or result.ttl > _FOR_EVER.total_seconds() / 2:
         return None
-    return max(1, math.ceil(result.ttl))
+    return max(1, seconds_left(result.ttl))
