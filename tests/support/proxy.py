@@ -293,10 +293,15 @@ class _Connection:
 
 def _renamed(frame: bytes, names: dict[int, int]) -> bytes:
     """A view of a cluster, or a redirection, with other ports; anything else as it is."""
-    view, redirect = b"replication-offset" in frame, frame.startswith((b"-MOVED ", b"-ASK "))
+    if b"replication-offset" in frame:
+        # Not every such number: a slot has that of a port too.
+        before = b"$4\r\nport\r\n:"
+    elif frame.startswith((b"-MOVED ", b"-ASK ")):
+        before = b":"
+    else:
+        return frame
     for port, name in names.items():
-        if view or redirect:
-            frame = frame.replace(b":%d\r\n" % port, b":%d\r\n" % name)
+        frame = frame.replace(b"%b%d\r\n" % (before, port), b"%b%d\r\n" % (before, name))
     return frame
 
 
