@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ from tests.support.visitors import (
     AUDIO,
     PASSWORD,
     WITH_CHROMIUM,
-    Visitor,
+    Visit,
     heard,
     notice,
     patched,
@@ -31,8 +31,6 @@ from tests.support.visitors import (
 )
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
-
-Visit = Callable[..., Visitor]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from playwright.sync_api import APIResponse, Page, Route, expect
@@ -12,7 +11,7 @@ from tests.support.running_service import API, Service
 from tests.support.visitors import (
     PASSWORD,
     WITH_CHROMIUM,
-    Visitor,
+    Visit,
     arrived,
     cards,
     notice,
@@ -25,7 +24,6 @@ from tests.support.visitors import (
 
 pytestmark = WITH_CHROMIUM
 
-Visit = Callable[..., Visitor]
 NEW_PASSWORD = "another horse battery"
 WHO = "You are not signed in. What you choose is kept for this visit."
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from functools import partial
 
 from playwright.sync_api import Page, Route, ViewportSize, expect
@@ -14,7 +13,7 @@ from tests.support.running_service import API, Service
 from tests.support.visitors import (
     PATIENCE,
     WITH_CHROMIUM,
-    Visitor,
+    Visit,
     arrived,
     cards,
     notice,
@@ -26,7 +25,6 @@ from tests.support.visitors import (
 
 pytestmark = WITH_CHROMIUM
 
-Visit = Callable[..., Visitor]
 MARKUP = '<img src="/health/live?stolen" onerror="document.title = 1">'
 
 

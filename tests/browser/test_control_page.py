@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from importlib import resources
 
@@ -14,9 +14,8 @@ from playwright.sync_api import Page, Route, ViewportSize, expect
 from tests.support.axe_audit import clean as audited
 from tests.support.process_tree import ON_LINUX, the_server
 from tests.support.running_service import API, CONTROL_TOKEN, TOKEN, Service
-from tests.support.visitors import WITH_CHROMIUM, Visitor
+from tests.support.visitors import WITH_CHROMIUM, Visit
 
-Visit = Callable[..., Visitor]
 FOLDER = resources.files("greenroom_platform.http") / "page_control"
 SCRIPTS = {"app.js", "uPlot.iife.min.js"}
 """All other modules are in the first."""

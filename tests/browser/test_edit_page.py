@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Dialog, Locator, Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.support.axe_audit import WIDE, clean
 from tests.support.process_tree import ON_LINUX, servers
 from tests.support.running_service import API, CONTROL_TOKEN, TOKEN, Service
-from tests.support.visitors import WITH_CHROMIUM, Visitor, visit
+from tests.support.staff_desk import press
+from tests.support.visitors import WITH_CHROMIUM, Visit, Visitor, visit
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
-Visit = Callable[..., Visitor]
 FOLDER = resources.files("greenroom_platform.http") / "page_edit"
 FILES = {entry.name for entry in FOLDER.iterdir() if not entry.name.endswith(".js")} | {"app.js"}
 SVG = "http://www.w3.org/2000/svg"
@@ -47,10 +47,6 @@ def write(service: Service, path: str, **members: Any) -> None:
     if path.startswith("topics"):
         now.pop("topic_id", None)
     service.client.put(f"{API}/{path}", json=now | members, headers=service.editor).raise_for_status()
-
-
-def press(page: Page | Locator, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
 
 
 def heading(page: Page, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.support.visitors import (
     AUDIO,
     PATIENCE,
     WITH_CHROMIUM,
-    Visitor,
+    Visit,
     heard,
     notice,
     patched,
@@ -32,7 +32,6 @@ from tests.support.visitors import (
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
-Visit = Callable[..., Visitor]
 STEPS = ["In the queue", "Script", "Recording", "Ready"]
 WATCHED = """
 window.steps = [];

@@ -10,8 +10,8 @@ from playwright.sync_api import ConsoleMessage, Route, ViewportSize, expect
 from tests.support.people import people_of
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, Service
-from tests.support.staff_desk import Visit, edit, lost, press, sign_in, stories, topic
-from tests.support.visitors import WITH_CHROMIUM, arrived, saved
+from tests.support.staff_desk import edit, lost, press, sign_in, stories, topic
+from tests.support.visitors import WITH_CHROMIUM, Visit, arrived, saved
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 

@@ -24,6 +24,7 @@ from tests.support.visitors import (
     PASSWORD,
     PATIENCE,
     WITH_CHROMIUM,
+    Visit,
     Visitor,
     heard,
     notice,
@@ -37,7 +38,6 @@ from tests.support.visitors import (
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
-Visit = Callable[..., Visitor]
 PROXY = {"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_SAMPLE": "off", "GREENROOM_TRUSTED_PROXIES": "127.0.0.1"}
 WITHOUT_MSE = "delete window.MediaSource; delete window.ManagedMediaSource;"
 WITHOUT_WEBM = f"{WITHOUT_MSE} HTMLMediaElement.prototype.canPlayType = () => '';"

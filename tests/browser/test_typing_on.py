@@ -6,8 +6,8 @@ from playwright.sync_api import Route, expect
 
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, Service
-from tests.support.staff_desk import Visit, edit, held, lost, press, stories, topic
-from tests.support.visitors import WITH_CHROMIUM, arrived, saved
+from tests.support.staff_desk import edit, held, lost, press, stories, topic
+from tests.support.visitors import WITH_CHROMIUM, Visit, arrived, saved
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support.running_service import API, TOKEN, Service
-from tests.support.visitors import Visitor
-
-Visit = Callable[..., Visitor]
+from tests.support.visitors import Visit
 
 
 def sign_in(page: Page) -> None:
@@ -19,7 +16,7 @@ def sign_in(page: Page) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def press(page: Page, name: str) -> None:
+def press(page: Page | Locator, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 

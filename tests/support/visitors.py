@@ -96,6 +96,10 @@ class Visitor:
             self.complaints.append(message.text)
 
 
+Visit = Callable[..., Visitor]
+"""Gives a visitor, by the options of a browser's context."""
+
+
 def shown(page: Page) -> None:
     """Wait until a view is there, whatever it is."""
     expect(page.locator("#main:not([aria-busy]) :is(h1, .panel)").first).to_be_visible()
